@@ -1,0 +1,112 @@
+#!/usr/bin/env bash
+# Private KVM hosts on one machine, for tests: each has its own namespaces, libvirtd and sshd. See README.md.
+#   lab.sh up [N]            bring up the controller and hosts h1..hN (default 2); what is up already stays as it is
+#   lab.sh down [--purge]    end everything; --purge also removes what the hosts wrote
+#   lab.sh status            who is up; fails when nobody is
+#   lab.sh ctl CMD...        run CMD on the controller (qemu+ssh://h1/system and qemu+tls://h1/system work there)
+#   lab.sh host hN CMD...    run CMD on a host
+#   lab.sh crash hN          power cut;     lab.sh start hN    power on again
+#   lab.sh env               shell variables: connection URIs for processes outside the namespaces, and more
+#   lab.sh ssh-config        the file for ssh -F: hosts, and guests behind them
+#   lab.sh image tiny|debian [PATH]    the image's path; builds it when it is not in the cache; with PATH, copies it there
+# ABLESTACK_LAB (default /tmp/ablestack-lab) is the folder it writes to; another folder is another lab.
+set -euo pipefail
+HERE=$(cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")" && pwd)
+for part in common keys namespace members outside images; do
+  # shellcheck source=/dev/null
+  . "$HERE/lib/$part.sh"
+done
+
+up() { # [N]
+  local count=${1:-2} host
+  [[ $count =~ ^[1-$MAX_HOSTS]$ ]] || die "up takes 1 to $MAX_HOSTS hosts, not '$count'"
+  [ "$(id -u)" = 0 ] || die "namespaces and bridges need root"
+  [ ! -e "$RUN" ] || [ -e "$RUN/.lab" ] || die "$RUN is not a lab's folder"
+  lock
+  make_folder "$RUN"
+  touch "$RUN/.lab"
+  make_keys
+  write_ssh_config
+  alive ctl || start_controller
+  for host in $(host_names "$count"); do alive "$host" || start_host "$host"; done
+  for host in $(host_names "$count"); do await "$host"; done
+  say "up: $(host_names "$count" | xargs)"
+}
+
+start_controller() {
+  local host
+  # Its bridges joined the hosts: without them they are of no use.
+  for host in $(host_names); do end "$host"; done
+  spawn ctl _controller
+  await ctl
+}
+
+start_host() { # hN
+  make_certificate "$1" "$MGMT.1$(host_number "$1")"
+  spawn "$1" _host
+  wire "$1"
+}
+
+down() { # [--purge]
+  local member
+  [ -e "$RUN/.lab" ] || return 0
+  lock
+  for member in $(host_names) ctl; do end "$member"; done
+  [ "${1:-}" = --purge ] || return 0
+  # Its mounts went with the namespaces, so that nothing of the machine's is below here.
+  rm -rf --one-file-system "$RUN"
+  rmdir "$LAB" 2>/dev/null || true
+}
+
+status() {
+  local member rc=1
+  for member in ctl $(host_names); do
+    [ -d "$RUN/$member" ] || continue
+    if alive "$member"; then
+      echo "$member up, process $(pid "$member")"
+      rc=0
+    else echo "$member down"; fi
+  done
+  return "$rc"
+}
+
+the_host() {
+  is_host "${1:-}" || die "no such host: '${1:-}'"
+  [ -d "$RUN/$1" ] || die "$1 was never up"
+}
+
+usage() {
+  sed -n '/^#   /s/^# *//p' "$HERE/lab.sh"
+  exit 2
+}
+
+check_place
+command=${1:-}
+[ $# = 0 ] || shift
+case $command in
+  up) up "$@" ;;
+  down) down "$@" ;;
+  status) status ;;
+  ctl) enter ctl "$@" ;;
+  host)
+    the_host "${1:-}"
+    enter "$@"
+    ;;
+  crash)
+    the_host "${1:-}"
+    lock
+    end "$1"
+    ;;
+  start)
+    the_host "${1:-}"
+    lock
+    alive "$1" || start_host "$1"
+    await "$1"
+    ;;
+  env) print_env ;;
+  ssh-config) echo "$SSH_CONFIG" ;;
+  image) image "$@" ;;
+  _controller) run_controller ;;
+  _host) run_host "$1" ;;
+  *) usage ;;
+esac

@@ -1,0 +1,33 @@
+"""Makes `ansible_collections.ablestack.kvm` mean this clone, wherever it lies, for every test below this folder."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+PLACE = Path("ansible_collections", "ablestack", "kvm")
+
+
+def collections_path() -> Path:
+    """A folder in which Ansible and Python find the collection: our own surroundings, or a temporary tree."""
+    if REPOSITORY.parts[-3:] == PLACE.parts:
+        return REPOSITORY.parents[2]
+    tree = Path(tempfile.mkdtemp(prefix="ablestack-tests-"))
+    atexit.register(shutil.rmtree, tree, ignore_errors=True)
+    (tree / PLACE).parent.mkdir(parents=True)
+    (tree / PLACE).symlink_to(REPOSITORY, target_is_directory=True)
+    # With these two it is an ordinary package and wins over an `ansible_collections` in site-packages.
+    (tree / PLACE.parts[0] / "__init__.py").touch()
+    (tree / PLACE.parent / "__init__.py").touch()
+    return tree
+
+
+# While pytest loads this file, since test modules import the collection when they are collected.
+sys.path.insert(0, str(collections_path()))
+# For code that goes through Ansible's own loader, and for the playbooks that tests start.
+os.environ["ANSIBLE_COLLECTIONS_PATH"] = sys.path[0]

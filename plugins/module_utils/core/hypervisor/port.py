@@ -1,0 +1,148 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The port: what the use cases ask of one KVM host, in our own words (the libvirt behind it is in libvirt_host.py)."""
+
+from __future__ import annotations
+
+from typing import Iterable, Iterator, Mapping, Protocol
+
+from ..model.catalog import HostSpec
+from ..model.resources import HostFacts, Lease, NetworkFacts, PoolFacts, Reservation, VolumeFacts, VolumeSpec
+from ..model.vm import DomainRef, VmConfig, VmFacts, VmRecord
+
+
+class Domains(Protocol):
+    """Domains and their power. Every call names the VM by its id; each raises AblestackError."""
+
+    def domains(self) -> tuple[DomainRef, ...]:
+        """All domains of the host, running or not, in one round trip."""
+
+    def vm(self, ref: DomainRef) -> VmFacts:
+        """The domain in full: stored definition, and the running one where it runs (one round trip each)."""
+
+    def addresses(self, vm: VmFacts, sources: tuple[str, ...] = ("lease", "agent")) -> Mapping[str, tuple[str, ...]]:
+        """Addresses by MAC, from the first source that knows; the agent's time is bounded, loopback is left out."""
+
+    def autostart(self, vm_id: str) -> bool:
+        """Whether the host starts it at boot."""
+
+    def snapshots(self, vm_id: str) -> tuple[str, ...]:
+        """The names of libvirt's snapshots of it, oldest first."""
+
+    def define(self, config: VmConfig) -> None:
+        """A new definition. AlreadyExists when the domain's name is taken: this is the lock on names."""
+
+    def redefine(self, before: VmConfig, after: VmConfig) -> None:
+        """Edits the stored definition in place; what we do not know in it survives."""
+
+    def set_record(self, vm_id: str, record: VmRecord) -> None:
+        """Replaces our metadata element, in the stored definition and in the running one."""
+
+    def rename(self, vm_id: str, domain_name: str) -> None:
+        """Atomic; AlreadyExists when that name is taken, NotFound when the domain is gone."""
+
+    def undefine(self, vm_id: str) -> None:
+        """Removes the definition with NVRAM, TPM state and snapshot metadata; volumes stay. Gone already is fine."""
+
+    def set_autostart(self, vm_id: str, on: bool) -> None:
+        """Whether the host starts it at boot."""
+
+    def start(self, vm_id: str) -> None:
+        """Boots the stored definition; running already is fine. Bounds the guest agent's response time first thing."""
+
+    def shutdown(self, vm_id: str, timeout: float) -> bool:
+        """Asks the guest to go down (ACPI, and its agent) and waits; False when the time is up and it still runs."""
+
+    def power_off(self, vm_id: str) -> None:
+        """Cuts the power; off already is fine."""
+
+    def reboot(self, vm_id: str, timeout: float) -> bool:
+        """Asks the guest to reboot and waits until it did; False when the time is up and it did not."""
+
+    def reset(self, vm_id: str) -> None:
+        """Presses the reset button."""
+
+
+class Guests(Protocol):
+    """What is asked of a running guest through its agent; AgentUnavailable where none answers in time."""
+
+    def agent_ping(self, vm_id: str, timeout: float) -> bool:
+        """Whether the guest's agent answers within the time (seconds)."""
+
+    def agent_run(self, vm_id: str, command: tuple[str, ...], timeout: float) -> tuple[int, str]:
+        """Runs a command in the guest; its exit code and the beginning of its output."""
+
+    def console_tail(self, vm_id: str) -> ConsoleTail:
+        """Begins to listen to the serial console, to tell later what the guest last said."""
+
+
+class ConsoleTail(Protocol):
+    """What the guest wrote to its serial console while we listened."""
+
+    def lines(self) -> tuple[str, ...]:
+        """The last lines, control characters removed."""
+
+    def close(self) -> None:
+        """Stops listening."""
+
+
+class Storage(Protocol):
+    """Pools and volumes. Only pools of files (dir, fs, netfs) can hold VM disks."""
+
+    def pool(self, name: str) -> PoolFacts:
+        """The pool; NotFound where there is none, InvalidState where it is not active."""
+
+    def volume(self, pool: str, name: str) -> VolumeFacts | None:
+        """The volume, None where there is none (also after a refresh of the pool)."""
+
+    def volume_names(self, pool: str) -> tuple[str, ...]:
+        """The names of all volumes the pool knows, in one round trip."""
+
+    def create_volume(self, volume: VolumeSpec) -> None:
+        """Makes it; AlreadyExists when the name is taken, InsufficientCapacity when the pool is full."""
+
+    def clone_volume(self, volume: VolumeSpec, source: str) -> None:
+        """Makes a full, independent copy of a volume (by name) of any pool of the host's, given as pool/name."""
+
+    def resize_volume(self, pool: str, name: str, size: int) -> None:
+        """Grows a volume that no running VM uses to that many bytes."""
+
+    def delete_volume(self, pool: str, name: str) -> bool:
+        """Deletes it; False when it was gone already."""
+
+    def upload(self, pool: str, name: str, chunks: Iterable[bytes]) -> None:
+        """Writes the volume's content from its beginning."""
+
+    def download(self, pool: str, name: str) -> Iterator[bytes]:
+        """The volume's content in pieces."""
+
+
+class Networks(Protocol):
+    """Networks and the addresses in them."""
+
+    def networks(self) -> tuple[str, ...]:
+        """The names of all networks, in one round trip."""
+
+    def network(self, name: str) -> NetworkFacts | None:
+        """The network, None where there is none."""
+
+    def leases(self, name: str) -> tuple[Lease, ...]:
+        """What its DHCP has handed out."""
+
+    def reserve(self, network: str, reservation: Reservation) -> None:
+        """Adds or changes the reservation of that MAC, live and stored, without disturbing anybody."""
+
+    def release(self, network: str, mac: str) -> None:
+        """Removes the reservation of that MAC; gone already is fine."""
+
+
+class Host(Domains, Guests, Storage, Networks, Protocol):
+    """One connected KVM host. A read-only one refuses every write by itself."""
+
+    spec: HostSpec
+
+    def facts(self) -> HostFacts:
+        """Size, abilities and what is used, in few round trips; asked once a connection and kept."""
+
+    def close(self) -> None:
+        """Ends the connection."""

@@ -1,0 +1,56 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The one exception of the core: an error code, one sentence, and what to do about it."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Any, Mapping
+
+
+class Code(str, Enum):
+    """What kind of failure it is; users branch on these (INTERFACE 10)."""
+
+    INVALID_INPUT = "InvalidInput"
+    NOT_FOUND = "NotFound"
+    ALREADY_EXISTS = "AlreadyExists"
+    INVALID_STATE = "InvalidState"
+    NOT_MANAGED = "NotManaged"
+    PROTECTED = "Protected"
+    SNAPSHOTS_EXIST = "SnapshotsExist"
+    IN_USE = "InUse"
+    INSUFFICIENT_CAPACITY = "InsufficientCapacity"
+    AFFINITY_CONFLICT = "AffinityConflict"
+    UNSUPPORTED = "Unsupported"
+    TIMEOUT = "Timeout"
+    HOST_UNAVAILABLE = "HostUnavailable"
+    AGENT_UNAVAILABLE = "AgentUnavailable"
+    CHECKSUM_MISMATCH = "ChecksumMismatch"
+    CONFLICT = "Conflict"
+    INTERNAL = "Internal"
+
+
+class AblestackError(Exception):
+    """A failure told to the user: `message` says what is wrong, `hint` what to do, `details` is data."""
+
+    def __init__(self, code: Code, message: str, hint: str = "", **details: Any) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.hint = hint
+        self.details: Mapping[str, Any] = details
+
+    @property
+    def sentence(self) -> str:
+        """What is wrong and what to do, as one line."""
+        text = self.message.rstrip(".")
+        return f"{text}: {self.hint.rstrip('.')}." if self.hint else f"{text}."
+
+    def as_dict(self) -> dict[str, Any]:
+        """The `error` value of a module's result."""
+        return {"code": self.code.value, "hint": self.hint, "details": dict(self.details)}
+
+
+def invalid(message: str, hint: str = "", **details: Any) -> AblestackError:
+    """Shorthand for the commonest error: something the user wrote cannot be right."""
+    return AblestackError(Code.INVALID_INPUT, message, hint, **details)

@@ -1,0 +1,84 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The names under which domains and volumes of ours are found: all derived from the VM's name and id (DESIGN 4)."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+_CLAIM = re.compile(r"\.claim(\d+)-[0-9a-f]{8}\Z")
+TEMPLATE_PREFIX = "tmpl-"
+
+
+@dataclass(frozen=True)
+class VmNames:
+    """The names that belong to one VM. The id's first eight digits keep VMs of one name apart."""
+
+    name: str
+    id: str
+
+    @property
+    def short_id(self) -> str:
+        """The id's first eight digits."""
+        return self.id[:8]
+
+    @property
+    def domain(self) -> str:
+        """The domain's name while the VM holds its name; lower case, so libvirt's uniqueness is ours."""
+        return self.name.lower()
+
+    @property
+    def destroyed_domain(self) -> str:
+        """The domain's name once the VM is destroyed; VM names have no dot, so it can never clash."""
+        return f"{self.domain}.destroyed-{self.short_id}"
+
+    def claimed_domain(self, generation: int) -> str:
+        """The domain's name while one process, chosen by libvirt's atomic rename, recovers or expunges it."""
+        return f"{self.domain}.claim{generation}-{self.short_id}"
+
+    @property
+    def volume_prefix(self) -> str:
+        """What the names of all volumes begin with that live and die with the VM."""
+        return f"vm-{self.domain}-{self.short_id}-"
+
+    @property
+    def root_volume(self) -> str:
+        """The root disk's volume."""
+        return f"{self.volume_prefix}root.qcow2"
+
+    @property
+    def seed_volume(self) -> str:
+        """The cloud-init seed's volume."""
+        return f"{self.volume_prefix}seed.iso"
+
+
+def claim_generation(domain_name: str) -> int:
+    """How many claims this domain has seen: 0 where it is not claimed."""
+    match = _CLAIM.search(domain_name)
+    return int(match.group(1)) if match else 0
+
+
+def vm_name_of(domain_name: str) -> str:
+    """The VM name a domain's name begins with, whatever mark the domain's name carries."""
+    return domain_name.partition(".")[0].lower()
+
+
+def data_volume(disk_name: str) -> str:
+    """The volume of a data disk: it outlives VMs, so no VM is in its name."""
+    return f"vol-{disk_name}.qcow2"
+
+
+def template_image(name: str, image_format: str) -> str:
+    """The volume of a template's image."""
+    return f"{TEMPLATE_PREFIX}{name}.{image_format}"
+
+
+def template_descriptor(name: str) -> str:
+    """The volume of a template's descriptor."""
+    return f"{TEMPLATE_PREFIX}{name}.json"
+
+
+def disk_target(device: int) -> str:
+    """The target of the disk with that device id: 0 is vda, 1 vdb, …"""
+    return f"vd{chr(ord('a') + device)}"

@@ -1,0 +1,237 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a VM is: its stored and running definition, our record in its metadata, its power and addresses."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from enum import Enum
+from typing import Mapping
+
+from .catalog import HostSpec
+
+ROOT_DEVICE = 0
+CDROM_DEVICE = 3
+"""Mold's device ids: 0 is the root disk, 3 the CD drive, data disks take the others from 1."""
+
+
+class Power(str, Enum):
+    """What libvirt says the domain is doing."""
+
+    RUNNING = "running"
+    PAUSED = "paused"
+    SHUTDOWN = "shutdown"  # the guest is going down
+    OFF = "off"
+    CRASHED = "crashed"
+
+
+class Phase(str, Enum):
+    """The lifecycle mark in the record; SETTLED is the absence of one."""
+
+    SETTLED = ""
+    DEPLOYING = "deploying"  # defined, its volumes may be missing or half made
+    STARTING = "starting"  # complete on disk, the first start was wanted and may not have happened
+    DESTROYED = "destroyed"
+    EXPUNGING = "expunging"
+
+
+@dataclass(frozen=True)
+class Owner:
+    """The process that works on a VM, told apart well enough to see whether it is still alive."""
+
+    machine: str  # boot id and PID namespace: only there does the PID mean anything
+    pid: int
+    started: int  # the process's start time in clock ticks, for PIDs come round again
+    token: str
+
+    def same_process(self, other: Owner) -> bool:
+        """Whether both stand for one process."""
+        return (self.machine, self.pid, self.started) == (other.machine, other.pid, other.started)
+
+
+@dataclass(frozen=True)
+class Mark:
+    """The lifecycle mark: the phase, since when, and who works on it. `delete_data_disks` are disk names."""
+
+    phase: Phase = Phase.SETTLED
+    since: str = ""
+    expunge_at: str = ""
+    delete_data_disks: tuple[str, ...] = ()
+    owner: Owner | None = None
+
+
+@dataclass(frozen=True)
+class DiskRecord:
+    """What we keep of a disk beside its definition. `size` in bytes; `role` is root, data, seed or iso."""
+
+    name: str
+    role: str
+    device: int
+    target: str
+    pool: str
+    volume: str
+    size: int = 0
+    offering: str = ""
+    min_iops: int = 0
+
+
+@dataclass(frozen=True)
+class NicRecord:
+    """What we keep of a NIC: `ip` is the address the user asked for, empty where DHCP chooses."""
+
+    mac: str
+    network: str
+    ip: str = ""
+
+
+@dataclass(frozen=True)
+class VmRecord:
+    """Our element in the domain's metadata (DESIGN 4): everything libvirt has no place for."""
+
+    name: str
+    mark: Mark = Mark()
+    display_name: str = ""
+    group: str = ""
+    labels: tuple[tuple[str, str], ...] = ()
+    template: str = ""
+    template_checksum: str = ""
+    iso: str = ""
+    clone: str = "linked"
+    compute_offering: str = ""
+    dynamic_scaling: bool = False
+    affinity_groups: tuple[str, ...] = ()
+    ssh_key_pairs: tuple[str, ...] = ()
+    keys_digest: str = ""
+    user_data_digest: str = ""
+    protected: bool = False
+    autostart: bool = False
+    created: str = ""
+    disks: tuple[DiskRecord, ...] = ()
+    nics: tuple[NicRecord, ...] = ()
+    snapshots: tuple[str, ...] = ()
+
+    def disk(self, role: str) -> DiskRecord | None:
+        """The first disk of that role."""
+        return next((disk for disk in self.disks if disk.role == role), None)
+
+    @property
+    def data_disks(self) -> tuple[DiskRecord, ...]:
+        """The data disks, in order of their device ids."""
+        return tuple(sorted((disk for disk in self.disks if disk.role == "data"), key=lambda disk: disk.device))
+
+    def marked(self, phase: Phase, **values: object) -> VmRecord:
+        """The same record with another mark."""
+        return replace(self, mark=Mark(phase=phase, **values))  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class DiskConfig:
+    """A disk as the domain's definition has it. `kind` is disk or cdrom; `path` is empty in an empty drive."""
+
+    target: str
+    path: str
+    kind: str = "disk"
+    bus: str = "virtio"
+    format: str = "qcow2"
+    max_iops: int = 0
+
+
+@dataclass(frozen=True)
+class NicConfig:
+    """A NIC as the domain's definition has it. `leased` tells that libvirt's own DHCP can serve it."""
+
+    mac: str
+    network: str
+    model: str = "virtio"
+    leased: bool = True
+
+
+@dataclass(frozen=True)
+class VmConfig:
+    """A domain's definition in our words. Memory in MiB; `record` is None for a domain that is not ours."""
+
+    id: str
+    domain_name: str
+    record: VmRecord | None
+    cpu: int
+    memory: int
+    max_cpu: int
+    max_memory: int
+    boot_type: str = "bios"
+    boot_mode: str = "legacy"
+    tpm: bool = False
+    virt_type: str = "kvm"
+    cpu_mode: str = ""
+    disks: tuple[DiskConfig, ...] = ()
+    nics: tuple[NicConfig, ...] = ()
+
+    def disk(self, target: str) -> DiskConfig | None:
+        """The disk at that target."""
+        return next((disk for disk in self.disks if disk.target == target), None)
+
+
+@dataclass(frozen=True)
+class DomainRef:
+    """One row of a host's bulk listing."""
+
+    id: str
+    domain_name: str
+    power: Power
+
+
+@dataclass(frozen=True)
+class VmFacts:
+    """A VM as found on a host: the stored definition, the running one (None when off), addresses by MAC."""
+
+    host: HostSpec
+    power: Power
+    config: VmConfig
+    live: VmConfig | None = None
+    addresses: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    @property
+    def record(self) -> VmRecord | None:
+        """Our record, None where the VM is unmanaged."""
+        return self.config.record
+
+    @property
+    def id(self) -> str:
+        """The VM's id, which is the domain's UUID."""
+        return self.config.id
+
+    @property
+    def name(self) -> str:
+        """The VM's name: the record's, for a destroyed VM's domain has another."""
+        return self.record.name if self.record else self.config.domain_name
+
+    @property
+    def phase(self) -> Phase:
+        """The lifecycle mark's phase."""
+        return self.record.mark.phase if self.record else Phase.SETTLED
+
+    @property
+    def is_active(self) -> bool:
+        """Whether a QEMU process runs for it."""
+        return self.power in (Power.RUNNING, Power.PAUSED, Power.SHUTDOWN)
+
+    @property
+    def exists(self) -> bool:
+        """Whether it holds its name: a destroyed or expunging VM does not (SEMANTICS 2.10)."""
+        return self.phase not in (Phase.DESTROYED, Phase.EXPUNGING)
+
+    @property
+    def state(self) -> str:
+        """The state as Mold names it (INTERFACE 2)."""
+        if self.phase is Phase.DESTROYED:
+            return "Destroyed"
+        if self.phase is Phase.EXPUNGING:
+            return "Expunging"
+        if self.phase in (Phase.DEPLOYING, Phase.STARTING) and not self.is_active:
+            return "Starting"
+        return {
+            Power.RUNNING: "Running",
+            Power.PAUSED: "Paused",
+            Power.SHUTDOWN: "Stopping",
+            Power.OFF: "Stopped",
+            Power.CRASHED: "Error",
+        }[self.power]

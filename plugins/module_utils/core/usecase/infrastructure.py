@@ -1,0 +1,100 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The hosts of a catalog, connected when first needed and all at once; one that is down fails only what needs it."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from threading import Lock
+from types import TracebackType
+from typing import Callable, Iterable, TypeVar
+
+from ..hypervisor.port import Host
+from ..model.catalog import Catalog, HostSpec
+from ..model.errors import AblestackError, Code
+from ..model.values import Maybe
+
+T = TypeVar("T")
+Opener = Callable[[HostSpec], Host]
+
+
+class Infrastructure:
+    """Connections by host name. `open_host` connects one host, or raises HostUnavailable within its time limit."""
+
+    def __init__(self, catalog: Catalog, open_host: Opener, check: bool = False) -> None:
+        self.catalog = catalog
+        self.check = check
+        self._open = open_host
+        self._hosts: dict[str, Host | AblestackError] = {}
+        self._locks = {spec.name: Lock() for spec in catalog.hosts}
+
+    def __enter__(self) -> Infrastructure:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for host in self._hosts.values():
+            if not isinstance(host, AblestackError):
+                with suppress(AblestackError):
+                    host.close()
+
+    def host(self, name: str) -> Host:
+        """The connected host of that name; a host found unreachable stays so for the rest of the task."""
+        spec = self.catalog.host(name)
+        with self._locks[name]:
+            if name not in self._hosts:
+                try:
+                    self._hosts[name] = self._open(spec)
+                except AblestackError as error:
+                    self._hosts[name] = error
+        found = self._hosts[name]
+        if isinstance(found, AblestackError):
+            raise found
+        return found
+
+    def on_hosts(
+        self, work: Callable[[Host], T], specs: Iterable[HostSpec] | None = None
+    ) -> tuple[dict[str, T], dict[str, AblestackError]]:
+        """Runs `work` on many hosts at once: results by host name, and the errors of those that failed."""
+
+        def one(spec: HostSpec) -> T | AblestackError:
+            try:
+                return work(self.host(spec.name))
+            except AblestackError as error:
+                return error
+
+        chosen = tuple(self.catalog.hosts if specs is None else specs)
+        if len(chosen) == 1:
+            answers = [one(chosen[0])]
+        else:
+            with ThreadPoolExecutor(max_workers=min(len(chosen), 64) or 1) as pool:
+                answers = list(pool.map(one, chosen))
+        results: dict[str, T] = {}
+        errors: dict[str, AblestackError] = {}
+        for spec, answer in zip(chosen, answers):
+            if isinstance(answer, AblestackError):
+                errors[spec.name] = answer
+            else:
+                results[spec.name] = answer
+        return results, errors
+
+    def selected(
+        self,
+        zone: Maybe[str] | str = "",
+        pod: Maybe[str] | str = "",
+        cluster: Maybe[str] | str = "",
+        hosts: Iterable[str] = (),
+    ) -> tuple[HostSpec, ...]:
+        """The hosts of the catalog that match every given part; a part nobody matches is NotFound."""
+        chosen = tuple(self.catalog.host(name) for name in hosts) or self.catalog.hosts
+        for what, wanted in (("zone", zone), ("pod", pod), ("cluster", cluster)):
+            if wanted:
+                known = sorted({str(getattr(spec, what)) for spec in chosen})
+                chosen = tuple(spec for spec in chosen if getattr(spec, what) == wanted)
+                if not chosen:
+                    raise AblestackError(
+                        Code.NOT_FOUND, f"no host of the catalog is in {what} '{wanted}'", f"there is: {', '.join(known)}"
+                    )
+        return chosen

@@ -1,0 +1,116 @@
+# shellcheck shell=bash
+# The checks, one function each, sourced by ./run. They start in a copy of the collection ($COPY), with `set -e`.
+
+prepare_environment() {
+  local entry path=''
+  # A copy outside the repository: ansible-test wants .../ansible_collections/NAMESPACE/NAME, refuses a link there,
+  # and silently tests nothing in a folder that git ignores.
+  COLLECTIONS=$WORK/tree
+  COPY=$COLLECTIONS/ansible_collections/ablestack/kvm
+  # What is slow to make and belongs to no clone.
+  SHARED_CACHE=${XDG_CACHE_HOME:-$HOME/.cache}/ablestack-kvm
+  # A version manager's shims answer for Pythons that are not there, and ansible-test believes them.
+  IFS=: read -ra entries <<<"$PATH"
+  for entry in "${entries[@]}"; do
+    case $entry in */shims | '') ;; *) path=$path:$entry ;; esac
+  done
+  export PATH=$ROOT/.venv/bin$path
+  export ANSIBLE_COLLECTIONS_PATH=$COLLECTIONS NO_COLOR=1 ANSIBLE_NOCOLOR=1
+  unset PYTHONPATH VIRTUAL_ENV
+}
+
+copy_collection() { # TO: what git knows or would add; a file deleted but not yet committed is passed over
+  mkdir -p "$1"
+  git -C "$ROOT" ls-files -zco --exclude-standard |
+    tar -C "$ROOT" -c --null --ignore-failed-read -T - 2>/dev/null | tar -x -C "$1"
+  [ -f "$1/galaxy.yml" ] || { echo "conformance: cannot copy the collection; is $ROOT a git clone?" >&2 && return 1; }
+}
+
+check_ruff() { ruff check --cache-dir "$ROOT/.cache/ruff" .; }
+
+check_ruff_format() { ruff format --cache-dir "$ROOT/.cache/ruff" --diff .; }
+
+check_mypy() { mypy --cache-dir "$ROOT/.cache/mypy"; }
+
+check_yamllint() { yamllint --strict .; }
+
+check_ansible_lint() { ansible-lint --offline --profile production --strict; }
+
+check_changelog() { antsibull-changelog lint; }
+
+check_docs() { antsibull-docs lint-collection-docs --plugin-docs --validate-collection-refs=all .; }
+
+check_shellcheck() {
+  local scripts
+  command -v shellcheck || { echo "install the Debian package shellcheck (./dev setup does)" && return 1; }
+  # not those of the guest image: they are for its tiny shell, and are tested by booting it
+  mapfile -t scripts < <(grep -rlE --exclude-dir={output,tiny-root} -m1 '^#!.*\b(ba)?sh\b|^# shellcheck shell=' . | sort)
+  printf '%s\n' "${scripts[@]}"
+  shellcheck --severity=warning --exclude=SC2119,SC2120 --external-sources --source-path="$COPY" "${scripts[@]}"
+}
+
+check_sanity() {
+  local version
+  version=$(python -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+  sanity --python "$version"
+}
+
+# Compile and import the modules with every Python that is here and that they support.
+check_sanity_all_pythons() {
+  local folder own
+  for folder in "${PYENV_ROOT:-$HOME/.pyenv}"/versions/3.*/bin; do
+    [ -x "$folder/python3" ] && PATH=$PATH:$folder
+  done
+  # in a copy of its own: ansible-test leaves its results in the tree
+  own=$WORK/pythons/ansible_collections/ablestack/kvm
+  copy_collection "$own"
+  cd "$own" || return
+  ANSIBLE_COLLECTIONS_PATH=$WORK/pythons sanity --test compile --test import
+}
+
+sanity() { # OPTION...
+  provide_get_pip
+  ansible-test sanity --color no "$@" 2>&1 | tee "$WORK/log/sanity.$BASHPID"
+  # This is how ansible-test says that it found no collection to test; it exits with 0 then.
+  ! grep -F 'All targets skipped' "$WORK/log/sanity.$BASHPID"
+}
+
+# ansible-test would download get-pip.py; where it finds one it takes that.
+provide_get_pip() {
+  local version file
+  version=$(python -c 'import inspect, re; from ansible_test._internal import python_requirements as r
+print(re.search(r"pip=\W([\d.]+)", inspect.getsource(r.get_venv_packages)).group(1).replace(".", "_"))')
+  file=$HOME/.ansible/test/cache/get_pip_$version.py
+  [ -s "$file" ] || install -D -m 644 "$ROOT/tests/conformance/get_pip.py" "$file"
+}
+
+# Built where the developer would, amid caches and virtual environments, so that build_ignore is put to the test.
+check_build() {
+  local out=$WORK/build tarball
+  ansible-galaxy collection build "$ROOT" --output-path "$out"
+  tarball=$(echo "$out"/ablestack-kvm-*.tar.gz)
+  tar -tzf "$tarball" | grep -v '/$' | grep -vxE 'MANIFEST.json|FILES.json' | sort >"$WORK/shipped"
+  (cd "$COPY" && find . -type f -printf '%P\n' | sort) >"$WORK/known"
+  if comm -23 "$WORK/shipped" "$WORK/known" | grep .; then
+    echo "these files are in the tarball, but git does not know them: add them to build_ignore in galaxy.yml"
+    return 1
+  fi
+  # where the tree that we check is not seen
+  export ANSIBLE_COLLECTIONS_PATH=$WORK/installed
+  ansible-galaxy collection install "$tarball" --offline
+  ansible-galaxy collection verify --offline ablestack.kvm
+}
+
+# What Galaxy itself runs on an upload. Its requirements are at odds with ours, hence an environment of its own.
+check_galaxy_importer() {
+  local venv=$SHARED_CACHE/galaxy-importer out=$WORK/import
+  if ! "$venv/bin/python" -c 'import galaxy_importer'; then
+    python -m venv --clear "$venv"
+    "$venv/bin/pip" install -q 'ansible-core==2.19.*' galaxy-importer
+  fi
+  ansible-galaxy collection build "$ROOT" --output-path "$out"
+  cd "$out" || return
+  PATH=$venv/bin:$PATH "$venv/bin/python" -m galaxy_importer.main "$out"/ablestack-kvm-*.tar.gz 2>&1 | tee importer.log
+  # it returns 0 whatever it finds
+  ! grep -E '^(WARNING|ERROR)' importer.log
+}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from support.architecture import ALLOWED, FILE_RULES, MAX_LINES, MAX_SHIPPED, check, layer_of
 from support.source_tree import ROOT_PACKAGE, SourceTree
 

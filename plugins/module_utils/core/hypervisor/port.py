@@ -50,6 +50,9 @@ class Domains(Protocol):
     def start(self, vm_id: str) -> None:
         """Boots the stored definition; running already is fine. Bounds the guest agent's response time first thing."""
 
+    def resume(self, vm_id: str) -> None:
+        """Lets a paused domain go on; running already is fine."""
+
     def shutdown(self, vm_id: str, timeout: float) -> bool:
         """Asks the guest to go down (ACPI, and its agent) and waits; False when the time is up and it still runs."""
 
@@ -140,6 +143,9 @@ class Host(Domains, Guests, Storage, Networks, Protocol):
     """One connected KVM host. A read-only one refuses every write by itself."""
 
     spec: HostSpec
+
+    def abilities(self) -> HostFacts:
+        """The cheap part of `facts` (one round trip): virt_types, firmware, tpm, machine; sizes are left at zero."""
 
     def facts(self) -> HostFacts:
         """Size, abilities and what is used, in few round trips; asked once a connection and kept."""

@@ -1,0 +1,60 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a plan for one VM is made from: everything read or drawn beforehand, so that planning itself is pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Mapping
+
+from ..model.catalog import Catalog
+from ..model.resources import HostFacts, NetworkFacts, PoolFacts, Template
+from ..model.vm import Owner, VmFacts
+from ..model.vm_spec import VmSpec
+
+
+@dataclass(frozen=True)
+class Fresh:
+    """What is drawn anew for a run: the id and MACs of a VM to be made, the time, and who we are."""
+
+    id: str
+    macs: tuple[str, ...]
+    now: str
+    owner: Owner | None = None
+
+
+@dataclass(frozen=True)
+class Digests:
+    """Keyed digests of the wanted secrets, comparable with those in the record; empty where not given."""
+
+    user_data: str = ""
+    keys: str = ""
+
+
+@dataclass(frozen=True)
+class Site:
+    """The host chosen for a new VM, with all the definition needs from it. `networks` are by name."""
+
+    host: HostFacts
+    pool: PoolFacts
+    template: Template | None = None
+    template_path: str = ""
+    iso: Template | None = None
+    iso_path: str = ""
+    networks: Mapping[str, NetworkFacts] = field(default_factory=dict)
+    pools: Mapping[str, PoolFacts] = field(default_factory=dict)
+    volumes: Mapping[str, int] = field(default_factory=dict)  # sizes of free data disks that exist, by pool/name
+    addresses_taken: Mapping[str, str] = field(default_factory=dict)  # ip or MAC -> VM that has it
+
+
+@dataclass(frozen=True)
+class VmRequest:
+    """One VM's plan input. `existing` holds the name; `destroyed` once did, newest first."""
+
+    spec: VmSpec
+    catalog: Catalog
+    fresh: Fresh
+    existing: VmFacts | None = None
+    destroyed: tuple[VmFacts, ...] = ()
+    site: Site | None = None
+    digests: Digests = Digests()

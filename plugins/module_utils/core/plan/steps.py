@@ -1,0 +1,181 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The steps a plan is made of: one small verb each, carried out in usecase/execute.py."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..model.plan_parts import Step
+from ..model.resources import Reservation, VolumeSpec
+from ..model.seed_content import SeedContent
+from ..model.vm import Phase, VmConfig, VmRecord
+
+
+@dataclass(frozen=True)
+class DefineVm(Step):
+    """Writes the definition, marked as being deployed: from here on the name is taken and the rest can be resumed."""
+
+    config: VmConfig
+
+
+@dataclass(frozen=True)
+class RedefineVm(Step):
+    """Edits the stored definition."""
+
+    before: VmConfig
+    after: VmConfig
+
+
+@dataclass(frozen=True)
+class UndefineVm(Step):
+    """Removes the definition: the last step of an expunge."""
+
+    vm_id: str
+
+
+@dataclass(frozen=True)
+class SetRecord(Step):
+    """Replaces our record in the domain's metadata."""
+
+    vm_id: str
+    record: VmRecord
+
+
+@dataclass(frozen=True)
+class Rename(Step):
+    """Gives the domain another name."""
+
+    vm_id: str
+    domain_name: str
+
+
+@dataclass(frozen=True)
+class Claim(Step):
+    """Takes a destroyed VM for this process: an atomic rename, then a look whether it still is in `phase`."""
+
+    vm_id: str
+    domain_name: str
+    phase: Phase
+    record: VmRecord
+
+
+@dataclass(frozen=True)
+class SetAutostart(Step):
+    """Whether the host starts it at boot."""
+
+    vm_id: str
+    on: bool
+
+
+@dataclass(frozen=True)
+class CreateVolume(Step):
+    """Makes a volume; one of the same name that a killed run left half made is replaced when `replace` is set."""
+
+    volume: VolumeSpec
+    replace: bool = False
+
+
+@dataclass(frozen=True)
+class CloneVolume(Step):
+    """Makes an independent copy of the volume `source` of pool `source_pool`."""
+
+    volume: VolumeSpec
+    source_pool: str
+    source: str
+
+
+@dataclass(frozen=True)
+class GrowVolume(Step):
+    """Grows the volume of a VM that is off, in bytes."""
+
+    pool: str
+    volume: str
+    size: int
+
+
+@dataclass(frozen=True)
+class DeleteVolume(Step):
+    """Deletes one volume; gone already is fine."""
+
+    pool: str
+    volume: str
+
+
+@dataclass(frozen=True)
+class DeleteOwnVolumes(Step):
+    """Deletes every volume of the pool whose name begins with the VM's own prefix."""
+
+    pool: str
+    prefix: str
+
+
+@dataclass(frozen=True)
+class WriteSeed(Step):
+    """Makes the cloud-init seed anew, so that a running guest keeps the one it has open."""
+
+    pool: str
+    volume: str
+    content: SeedContent
+
+
+@dataclass(frozen=True)
+class Reserve(Step):
+    """Gives a MAC its fixed address in a network of ours."""
+
+    network: str
+    reservation: Reservation
+
+
+@dataclass(frozen=True)
+class Release(Step):
+    """Frees the reservation of a MAC."""
+
+    network: str
+    mac: str
+
+
+@dataclass(frozen=True)
+class Start(Step):
+    """Boots it."""
+
+    vm_id: str
+
+
+@dataclass(frozen=True)
+class Resume(Step):
+    """Lets a paused VM go on."""
+
+    vm_id: str
+
+
+@dataclass(frozen=True)
+class Shutdown(Step):
+    """Asks the guest to go down and waits `timeout` seconds; then it is an error, or the power is cut."""
+
+    vm_id: str
+    timeout: int
+    force_after: bool = False
+
+
+@dataclass(frozen=True)
+class PowerOff(Step):
+    """Cuts the power."""
+
+    vm_id: str
+
+
+@dataclass(frozen=True)
+class Reboot(Step):
+    """Asks the guest to reboot and sees that it did, within `timeout` seconds."""
+
+    vm_id: str
+    timeout: int
+    force_after: bool = False
+
+
+@dataclass(frozen=True)
+class Reset(Step):
+    """Presses the reset button."""
+
+    vm_id: str

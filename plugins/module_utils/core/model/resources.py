@@ -51,7 +51,10 @@ class VolumeSpec:
 
 @dataclass(frozen=True)
 class Template:
-    """A template as its descriptor tells. `size` is the virtual size in bytes, `file_size` the image file's."""
+    """A template as its descriptor tells. `size` is the virtual size in bytes, `file_size` the image file's.
+
+    `source` is the path or URL it came from; of a path, `source_mtime` (ns) and `file_size` tell whether it changed.
+    """
 
     name: str
     format: str
@@ -67,6 +70,7 @@ class Template:
     featured: bool = False
     labels: tuple[tuple[str, str], ...] = ()
     source: str = ""
+    source_mtime: int = 0
     created: str = ""
 
 

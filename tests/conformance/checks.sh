@@ -69,10 +69,15 @@ check_sanity_all_pythons() {
 }
 
 sanity() { # OPTION...
+  local log
+  log=$(mktemp -p "$WORK")
   provide_get_pip
-  ansible-test sanity --color no "$@" 2>&1 | tee "$WORK/log/sanity.$BASHPID"
+  ansible-test sanity --color no "$@" 2>&1 | tee "$log"
   # This is how ansible-test says that it found no collection to test; it exits with 0 then.
-  ! grep -F 'All targets skipped' "$WORK/log/sanity.$BASHPID"
+  if grep -F 'All targets skipped' "$log" || ! grep -q '^Running sanity test' "$log"; then
+    echo "ansible-test has tested nothing"
+    return 1
+  fi
 }
 
 # ansible-test would download get-pip.py; where it finds one it takes that.

@@ -35,21 +35,21 @@ apt_install() { # PACKAGE...
 }
 
 ensure_packages() { # LIST-FILE...
-  local missing='' name
+  local missing
   command -v dpkg-query >/dev/null || {
     echo "dev: not a Debian system; install the packages named in $* yourself" >&2
     return 0
   }
-  for name in $(packages_in "$@"); do
-    [ "$(dpkg-query -Wf '${db:Status-Status}' "$name" 2>/dev/null)" = installed ] || missing="$missing $name"
-  done
+  # shellcheck disable=SC2046  # a list of names
+  missing=$(comm -23 <(packages_in "$@") <(dpkg-query -Wf '${Package} ${db:Status-Status}\n' $(packages_in "$@") 2>/dev/null |
+    sed -n 's/ installed$//p' | sort -u) | xargs)
   [ -n "$missing" ] || return 0
   [ "$(id -u)" = 0 ] || {
-    echo "dev: not root, cannot install:$missing" >&2
+    echo "dev: not root, cannot install: $missing" >&2
     return 1
   }
   # shellcheck disable=SC2086  # a list of names
-  step "installing Debian packages:$missing" apt_install $missing
+  step "installing Debian packages: $missing" apt_install $missing
 }
 
 # The interpreter for .venv: 3.11 is the newest that both Debian 12 and ansible-core 2.19 have; else any that will do.
@@ -72,7 +72,6 @@ make_venv() { # FOLDER REQUIREMENTS-FILE
     python=$(find_python)
     "$python" -m venv --clear "$venv"
   }
-  "$venv/bin/python" -m pip install -q --disable-pip-version-check --upgrade pip wheel
   "$venv/bin/python" -m pip install -q --disable-pip-version-check -r "$2"
   "$venv/bin/python" -c 'import ansible, libvirt'
 }
@@ -80,10 +79,11 @@ make_venv() { # FOLDER REQUIREMENTS-FILE
 ensure_venv() { # ROOT
   local root=$1 venv=$1/.venv want
   # Keyed on its place too: a moved or copied environment has the old place in its scripts.
-  want=$(cat "$root"/requirements/*.txt <(echo "$venv") | sha256sum)
+  want=$(cat "$root"/requirements.txt "$root"/requirements/*.txt <(echo "$venv") | sha256sum)
   [ "$(cat "$venv/.stamp" 2>/dev/null)" = "$want" ] && [ -x "$venv/bin/python" ] && return 0
   [ "$(cat "$venv/.place" 2>/dev/null)" = "$venv" ] || rm -rf "$venv"
   # set -e is off in a function called on the left of && or ||, hence a shell of its own
+  # shellcheck disable=SC2016  # expanded there
   step "making .venv from requirements/dev.txt" \
     flock "$root/requirements/dev.txt" bash -euo pipefail -c '. "$1"; make_venv "$2" "$3"' _ \
     "$root/requirements/setup.sh" "$venv" "$root/requirements/dev.txt"

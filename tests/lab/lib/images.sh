@@ -2,12 +2,14 @@
 # The cache of guest images: built once per machine and per state of their sources.
 
 image() { # KIND [PATH]
-  local kind=${1:-} path
+  local kind=${1:-} path sources
   case $kind in
     tiny | debian) ;;
     *) die "image takes tiny or debian, not '$kind'" ;;
   esac
-  path=$CACHE/$kind-$(find "$HERE/image" -type f -print0 | sort -z | xargs -0 cat | sha256sum | cut -c1-12).qcow2
+  sources=("$HERE/image/lib.sh" "$HERE/image/initrd-init" "$HERE/image/build-$kind.sh")
+  [ ! -d "$HERE/image/$kind-root" ] || sources+=("$HERE/image/$kind-root")
+  path=$CACHE/$kind-$(find "${sources[@]}" -type f -print0 | sort -z | xargs -0 cat | sha256sum | cut -c1-12).qcow2
   mkdir -p "$CACHE"
   [ -e "$path" ] || (
     flock 8

@@ -115,11 +115,20 @@ define_default_network() {
 </network>
 XML
   virsh -q net-autostart default
-  virsh -q net-list --name | grep -qx default || virsh -q net-start default
+  until_active net default
 }
 
 define_pool() { # NAME FOLDER
   virsh -q pool-info "$1" >/dev/null 2>&1 || virsh -q pool-define-as "$1" dir --target "$2"
   virsh -q pool-autostart "$1"
-  virsh -q pool-list --name | grep -qx "$1" || virsh -q pool-start "$1"
+  until_active pool "$1"
+}
+
+# The daemon starts what is marked autostart at the same time: to find it started meanwhile is no error.
+until_active() { # net|pool NAME
+  wait_for 10 is_active "$1" "$2" || virsh -q "$1-start" "$2"
+}
+is_active() { # net|pool NAME
+  listed() { virsh -q "$1-list" --name | awk -v name="$2" '$1 == name {found = 1} END {exit !found}'; }
+  listed "$1" "$2" || { virsh -q "$1-start" "$2" >/dev/null 2>&1 && listed "$1" "$2"; }
 }

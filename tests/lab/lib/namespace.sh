@@ -26,16 +26,18 @@ await() { # NAME
 
 # Two cables from the controller's bridges to a host: eth0 for management, eth1 for the guests' segment.
 wire() { # HOST
-  local host=$1 ctl own
+  local host=$1 number ctl own
+  number=$(host_number "$host")
   ctl=$(pid ctl) own=$(pid "$host")
-  cable() { # SUFFIX BRIDGE PEER
+  cable() { # SUFFIX BRIDGE PEER MAC
+    # The same address after a crash: the others' ARP caches would take ten seconds to notice another.
     # A crashed host's end is torn down by the kernel in its own time.
     nsenter -t "$ctl" -n ip link del "$host$1" 2>/dev/null || true
-    nsenter -t "$ctl" -n ip link add "$host$1" type veth peer name "$3" netns "$own"
+    nsenter -t "$ctl" -n ip link add "$host$1" type veth peer name "$3" address "$4" netns "$own"
     nsenter -t "$ctl" -n ip link set "$host$1" master "$2" up
   }
-  cable m mgmt eth0
-  cable v segment eth1
+  cable m mgmt eth0 "02:99:00:00:00:0$number"
+  cable v segment eth1 "02:98:00:00:00:0$number"
 }
 
 enter() { # NAME COMMAND...

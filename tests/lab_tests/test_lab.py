@@ -1,0 +1,169 @@
+"""The lab is what the other tests take it for."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import time
+from contextlib import closing
+from pathlib import Path
+from typing import Iterator
+
+import libvirt
+import pytest
+from lab_tests.lab import SCRIPTS, Lab, command, wait_for
+
+
+def namespaces() -> set[str]:
+    """Every network and mount namespace in which a process lives."""
+    found = set()
+    for kind in ("net", "mnt"):
+        for path in Path("/proc").glob(f"[0-9]*/ns/{kind}"):
+            try:
+                found.add(os.readlink(path))
+            except OSError:
+                continue
+    return found
+
+
+def processes_of(folder: Path) -> list[str]:
+    return subprocess.run(["pgrep", "-af", str(folder)], capture_output=True, text=True, check=False).stdout.splitlines()
+
+
+@pytest.fixture(scope="module")
+def guest(clean_lab: Lab) -> str:
+    """A running guest on h1, made without the product."""
+    lab, name = clean_lab, "lab-guest"
+    disks = lab.run / "h1" / "default"
+    shutil.copy(lab.tiny, disks / f"{name}.qcow2")
+    command(str(SCRIPTS / "mkseed.sh"), str(disks / f"{name}.iso"), name, f"{lab.key}.pub")
+    words = (name, f"/srv/default/{name}.qcow2", f"seed=/srv/default/{name}.iso")
+    document = command(str(SCRIPTS / "tinyvm.sh"), *words).stdout
+    with closing(lab.connect()) as connection:
+        connection.defineXML(document).create()
+    return name
+
+
+def test_up_again_changes_nothing(lab: Lab) -> None:
+    before = lab.script("status").stdout
+    lab.up(2)
+    assert lab.script("status").stdout == before
+    assert before.count(" up") >= 3
+
+
+def test_hosts_have_their_pools_and_network(lab: Lab) -> None:
+    for host in ("h1", "h2"):
+        with closing(lab.connect(host)) as connection:
+            assert connection.getHostname() == host
+            pools = {pool.name(): pool.isActive() for pool in connection.listAllStoragePools()}
+            assert pools.items() >= {"default": 1, "local": 1, "shared": 1}.items()
+            assert connection.networkLookupByName("default").isActive()
+
+
+@pytest.mark.parametrize("transport", ["qemu+ssh://root@h1/system", "qemu+tls://h1/system"])
+def test_controller_reaches_hosts(lab: Lab, transport: str) -> None:
+    assert lab.host("ctl", "virsh", "-c", transport, "hostname").stdout.strip() == "h1"
+
+
+def test_nothing_of_a_host_shows_outside(lab: Lab) -> None:
+    lab.host("h1", "touch", "/etc/only-h1", "/root/only-h1", "/srv/only-h1", "/var/only-h1")
+    assert not [path for path in ("/etc", "/root", "/srv", "/var") if Path(path, "only-h1").exists()]
+    assert "mgmt" not in command("ip", "-brief", "link").stdout
+
+
+def test_guest_boots_and_answers(clean_lab: Lab, guest: str) -> None:
+    clean_lab.wait_agent("h1", guest)
+    assert clean_lab.agent("h1", guest, "guest-get-host-name") == {"host-name": guest}
+
+
+def test_guest_is_reached_with_an_injected_key(clean_lab: Lab, guest: str) -> None:
+    address = clean_lab.wait_address("h1", guest)
+    clean_lab.wait_ssh(address)
+    assert clean_lab.ssh(address, "hostname").stdout.strip() == guest
+    by_name = command("ssh", "-F", str(clean_lab.ssh_config), f"{address}.h1.guest", "hostname")
+    assert by_name.stdout.strip() == guest
+
+
+def test_guest_obeys_the_power_button(clean_lab: Lab, guest: str) -> None:
+    clean_lab.wait_agent("h1", guest)
+    with closing(clean_lab.connect()) as connection:
+        domain = connection.lookupByName(guest)
+        domain.shutdownFlags(libvirt.VIR_DOMAIN_SHUTDOWN_ACPI_POWER_BTN)
+        wait_for(lambda: not domain.isActive(), 30, "the guest to stop")
+
+
+def test_crash_ends_guests_and_start_brings_the_host_back(clean_lab: Lab, guest: str) -> None:
+    lab = clean_lab
+    with closing(lab.connect()) as connection:
+        domain = connection.lookupByName(guest)
+        if not domain.isActive():
+            domain.create()
+    other = lab.script("status").stdout
+    lab.script("crash", "h1")
+    assert lab.hosts == [host for host in lab.hosts if host != "h1"]
+    with pytest.raises(libvirt.libvirtError):
+        lab.connect()
+    began = time.monotonic()
+    lab.script("start", "h1")
+    assert time.monotonic() - began < 20
+    with closing(lab.connect()) as connection:
+        assert not connection.lookupByName(guest).isActive()
+        assert connection.storagePoolLookupByName("default").isActive()
+    assert lab.host("ctl", "virsh", "-c", "qemu+tls://h1/system", "hostname").stdout.strip() == "h1"
+    assert [line for line in other.splitlines() if "h2" in line or "ctl" in line] == [
+        line for line in lab.script("status").stdout.splitlines() if "h2" in line or "ctl" in line
+    ]
+
+
+@pytest.fixture
+def second_lab() -> Iterator[Lab]:
+    lab = Lab(f"/tmp/ablestack-lab-{os.getpid()}")
+    yield lab
+    lab.script("down", "--purge", check=False)
+
+
+def test_down_leaves_nothing(second_lab: Lab) -> None:
+    lab = second_lab
+    before, mounts = namespaces(), Path("/proc/mounts").read_text()
+    lab.up(1)
+    with closing(lab.connect()) as connection:
+        connection.defineXML(command(str(SCRIPTS / "tinyvm.sh"), "kept", "/srv/default/none.qcow2").stdout)
+    assert namespaces() > before
+
+    lab.script("down")
+    assert not lab.hosts
+    assert not processes_of(lab.folder)
+    assert namespaces() <= before
+    assert Path("/proc/mounts").read_text() == mounts
+
+    lab.up(1)  # what the host had on disk is still there
+    with closing(lab.connect()) as connection:
+        assert connection.lookupByName("kept").isPersistent()
+    lab.script("down", "--purge")
+    assert not processes_of(lab.folder)
+    assert not lab.folder.exists()
+    lab.script("down", "--purge")  # and once more is no error
+
+
+def test_playbooks_report_as_data(run_playbook, run_module) -> None:
+    plays = """
+- hosts: localhost:kvm_hosts[0:1]
+  gather_facts: false
+  tasks:
+    - name: Who
+      ansible.builtin.command: hostname
+    - name: Not this time
+      ansible.builtin.debug:
+      when: false
+"""
+    run = run_playbook(plays)
+    assert {task.host: task.result["stdout"] for task in run.tasks if task.task == "Who" and task.host != "localhost"} == {
+        "h1": "h1",
+        "h2": "h2",
+    }
+    assert {task.status for task in run.tasks if task.task == "Not this time"} == {"skipped"}
+    assert run.changed == ["Who"] * 3
+    assert run_playbook(plays, check=True, extra_vars={"a": 1}).changed == []
+    assert run_module("ansible.builtin.ping", {"data": "hi"})["ping"] == "hi"
+    assert "msg" in run_module("ansible.builtin.fail", {"msg": "no"}, ok=False)

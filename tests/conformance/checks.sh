@@ -95,7 +95,7 @@ check_build() {
   ansible-galaxy collection build "$ROOT" --output-path "$out"
   tarball=$(echo "$out"/ablestack-kvm-*.tar.gz)
   tar -tzf "$tarball" | grep -v '/$' | grep -vxE 'MANIFEST.json|FILES.json' | sort >"$WORK/shipped"
-  (cd "$COPY" && find . -type f -printf '%P\n' | sort) >"$WORK/known"
+  git -C "$ROOT" -c core.quotePath=false ls-files -co --exclude-standard | sort -u >"$WORK/known"
   if comm -23 "$WORK/shipped" "$WORK/known" | grep .; then
     echo "these files are in the tarball, but git does not know them: add them to build_ignore in galaxy.yml"
     return 1

@@ -11,7 +11,9 @@ def main(folder: str) -> int:
     passed = failed = skipped = 0
     for path in Path(folder).glob("*.xml"):
         for suite in ET.parse(path).getroot().iter("testsuite"):
-            tests, errors, failures, skips = (int(suite.get(name, 0)) for name in ("tests", "errors", "failures", "skipped"))
+            tests, errors, failures, skips = (
+                int(suite.get(name, 0)) for name in ("tests", "errors", "failures", "skipped")
+            )
             passed += tests - errors - failures - skips
             failed += errors + failures
             skipped += skips

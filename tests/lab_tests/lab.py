@@ -31,7 +31,9 @@ class Lab:
     # ---- the lab itself
 
     def script(self, *arguments: str, check: bool = True, timeout: float = 300) -> subprocess.CompletedProcess[str]:
-        return command(str(SCRIPTS / "lab.sh"), *arguments, check=check, timeout=timeout, ABLESTACK_LAB=str(self.folder))
+        return command(
+            str(SCRIPTS / "lab.sh"), *arguments, check=check, timeout=timeout, ABLESTACK_LAB=str(self.folder)
+        )
 
     def up(self, hosts: int) -> None:
         """Brings up h1..hN where they are not."""
@@ -50,7 +52,9 @@ class Lab:
     def connect(self, host: str = "h1") -> libvirt.virConnect:
         return libvirt.open(self.uri(host))
 
-    def host(self, host: str, *words: str, check: bool = True, timeout: float = 300) -> subprocess.CompletedProcess[str]:
+    def host(
+        self, host: str, *words: str, check: bool = True, timeout: float = 300
+    ) -> subprocess.CompletedProcess[str]:
         """Runs a command on a host, or on the controller (`ctl`)."""
         return self.script(*(("ctl",) if host == "ctl" else ("host", host)), *words, check=check, timeout=timeout)
 
@@ -84,7 +88,7 @@ class Lab:
 
     @cached_property
     def tiny(self) -> Path:
-        """A guest that boots in seconds: guest agent, sshd, a reader of NoCloud seeds. 96 MiB will do, 160 with UEFI."""
+        """A guest that boots in seconds: guest agent, sshd, a reader of NoCloud seeds. Needs 96 MiB, 160 with UEFI."""
         return Path(self.script("image", "tiny").stdout.strip())
 
     @cached_property
@@ -97,7 +101,13 @@ class Lab:
         return self.key.with_suffix(".pub").read_text(encoding="utf-8").strip()
 
     def ssh(
-        self, address: str, *words: str, via: str = "h1", user: str = "root", key: Path | None = None, check: bool = True
+        self,
+        address: str,
+        *words: str,
+        via: str = "h1",
+        user: str = "root",
+        key: Path | None = None,
+        check: bool = True,
     ) -> subprocess.CompletedProcess[str]:
         """Runs a command in a guest that `via` reaches: its host, or `ctl` for the segment that all hosts bridge."""
         identity = ["-i", str(key)] if key else []
@@ -133,7 +143,9 @@ class Lab:
         return wait_for(addresses, seconds, f"an address of {guest} on {host}")[0]
 
     def wait_ssh(self, address: str, seconds: float = 60, **options: Any) -> None:
-        wait_for(lambda: self.ssh(address, "true", check=False, **options).returncode == 0, seconds, f"ssh on {address}")
+        wait_for(
+            lambda: self.ssh(address, "true", check=False, **options).returncode == 0, seconds, f"ssh on {address}"
+        )
 
 
 def command(*words: str, check: bool = True, timeout: float = 300, **env: str) -> subprocess.CompletedProcess[str]:

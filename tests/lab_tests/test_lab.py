@@ -6,9 +6,9 @@ import os
 import shutil
 import subprocess
 import time
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import Iterator
 
 import libvirt
 import pytest
@@ -28,7 +28,9 @@ def namespaces() -> set[str]:
 
 
 def processes_of(folder: Path) -> list[str]:
-    return subprocess.run(["pgrep", "-af", str(folder)], capture_output=True, text=True, check=False).stdout.splitlines()
+    return subprocess.run(
+        ["pgrep", "-af", str(folder)], capture_output=True, text=True, check=False
+    ).stdout.splitlines()
 
 
 @pytest.fixture(scope="module")
@@ -158,7 +160,9 @@ def test_playbooks_report_as_data(run_playbook, run_module) -> None:
       when: false
 """
     run = run_playbook(plays)
-    assert {task.host: task.result["stdout"] for task in run.tasks if task.task == "Who" and task.host != "localhost"} == {
+    assert {
+        task.host: task.result["stdout"] for task in run.tasks if task.task == "Who" and task.host != "localhost"
+    } == {
         "h1": "h1",
         "h2": "h2",
     }

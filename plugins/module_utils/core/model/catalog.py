@@ -4,10 +4,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any, Mapping
+from typing import TypeVar
 
 from .errors import AblestackError, Code
+
+Entry = TypeVar("Entry")
 
 HOST_STATES = ("enabled", "disabled", "maintenance")
 ALLOCATION_RULES = ("least-used", "first-fit", "random", "packed")
@@ -144,7 +147,7 @@ def key_names(kind: type) -> list[str]:
     return [entry.name for entry in fields(kind)]
 
 
-def _lookup(entries: Mapping[str, Any], name: str, what: str) -> Any:
+def _lookup(entries: Mapping[str, Entry], name: str, what: str) -> Entry:
     if name in entries:
         return entries[name]
     known = ", ".join(sorted(entries)) or "none"

@@ -5,7 +5,8 @@
 from __future__ import annotations
 
 import difflib
-from typing import Any, Callable, Mapping
+from collections.abc import Mapping
+from typing import Any, Callable
 
 from .catalog import (
     AFFINITY_TYPES,

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 _CLAIM = re.compile(r"\.claim(\d+)-[0-9a-f]{8}\Z")
 TEMPLATE_PREFIX = "tmpl-"
+TEMPLATE_FORMATS = ("qcow2", "raw", "iso")
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,25 @@ def template_image(name: str, image_format: str) -> str:
 def template_descriptor(name: str) -> str:
     """The volume of a template's descriptor."""
     return f"{TEMPLATE_PREFIX}{name}.json"
+
+
+def template_claim(name: str) -> str:
+    """The volume that tells who is copying a template's image."""
+    return f"{TEMPLATE_PREFIX}{name}.claim"
+
+
+def template_volumes(name: str) -> tuple[str, ...]:
+    """All volumes a template may have, in the order in which they are deleted."""
+    images = tuple(template_image(name, image_format) for image_format in TEMPLATE_FORMATS)
+    return (template_descriptor(name), *images, template_claim(name))
+
+
+def template_of(volume: str) -> str:
+    """The template that a volume belongs to, empty where it is none of a template's."""
+    stem, _dot, suffix = volume.rpartition(".")
+    if not stem.startswith(TEMPLATE_PREFIX) or suffix not in (*TEMPLATE_FORMATS, "json", "claim"):
+        return ""
+    return stem[len(TEMPLATE_PREFIX) :]
 
 
 def disk_target(device: int) -> str:

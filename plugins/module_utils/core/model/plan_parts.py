@@ -37,7 +37,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Plan(Generic[Facts]):
-    """All that is to be done. `predicted` is what will be found afterwards, with UNKNOWN where only the run can tell."""
+    """All that is to be done; `predicted` is what will be found afterwards, None where nothing will."""
 
     changes: tuple[Change, ...] = ()
     steps: tuple[Step, ...] = ()

@@ -4,8 +4,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Mapping
+from typing import Any
 
 from .catalog import HostSpec
 
@@ -54,6 +55,7 @@ class Template:
     """A template as its descriptor tells. `size` is the virtual size in bytes, `file_size` the image file's.
 
     `source` is the path or URL it came from; of a path, `source_mtime` (ns) and `file_size` tell whether it changed.
+    `checksum` is the image's SHA-256, `verified` the checksum the user gave for it (of any kind).
     """
 
     name: str
@@ -63,20 +65,24 @@ class Template:
     checksum: str
     display_text: str = ""
     os_type: str = ""
-    boot_type: str = "bios"
-    boot_mode: str = "legacy"
+    boot_type: str = ""  # empty: nobody said, so it is tried with what the VM asks for, BIOS by default
+    boot_mode: str = ""
     ssh_key_enabled: bool = True
     dynamic_scaling: bool = False
     featured: bool = False
     labels: tuple[tuple[str, str], ...] = ()
     source: str = ""
     source_mtime: int = 0
+    verified: str = ""
     created: str = ""
 
 
 @dataclass(frozen=True)
 class TemplateCopy:
-    """A template on one host: Ready when its image is complete, else NotReady with the reason."""
+    """A template on one host: Ready when its image is complete, else NotReady with the reason.
+
+    `path` is the image's (empty unless Ready), `volumes` what there is of it in the pool: nothing where it is absent.
+    """
 
     host: str
     pool: str
@@ -84,6 +90,8 @@ class TemplateCopy:
     template: Template | None
     ready: bool
     reason: str = ""
+    name: str = ""
+    volumes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
-from typing import Mapping
 
 from .catalog import HostSpec
 
@@ -32,6 +32,7 @@ class Phase(str, Enum):
     DEPLOYING = "deploying"  # defined, its volumes may be missing or half made
     STARTING = "starting"  # complete on disk, the first start was wanted and may not have happened
     DESTROYED = "destroyed"
+    RECOVERING = "recovering"  # claimed to be recovered; the name says whether it got its own back
     EXPUNGING = "expunging"
 
 
@@ -217,15 +218,17 @@ class VmFacts:
     @property
     def exists(self) -> bool:
         """Whether it holds its name: a destroyed or expunging VM does not (SEMANTICS 2.10)."""
+        if self.phase is Phase.RECOVERING:
+            return self.config.domain_name == self.name.lower()
         return self.phase not in (Phase.DESTROYED, Phase.EXPUNGING)
 
     @property
     def state(self) -> str:
         """The state as Mold names it (INTERFACE 2)."""
-        if self.phase is Phase.DESTROYED:
-            return "Destroyed"
         if self.phase is Phase.EXPUNGING:
             return "Expunging"
+        if not self.exists:
+            return "Destroyed"
         if self.phase in (Phase.DEPLOYING, Phase.STARTING) and not self.is_active:
             return "Starting"
         return {

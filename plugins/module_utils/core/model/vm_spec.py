@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from .values import UNSET, Maybe
 
@@ -62,7 +62,7 @@ class VmSpec:
     boot_mode: Maybe[str] = UNSET
     tpm: Maybe[bool] = UNSET
     dynamic_scaling: Maybe[bool] = UNSET
-    user_data: Maybe[str] = UNSET
+    user_data: Maybe[str] = field(default=UNSET, repr=False)  # secret: in no error, in no log
     affinity_groups: Maybe[tuple[str, ...]] = UNSET
     display_name: Maybe[str] = UNSET
     group: Maybe[str] = UNSET

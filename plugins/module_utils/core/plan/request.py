@@ -4,8 +4,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Mapping
 
 from ..model.catalog import Catalog
 from ..model.resources import HostFacts, NetworkFacts, PoolFacts, Template

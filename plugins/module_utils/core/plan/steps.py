@@ -112,11 +112,15 @@ class DeleteOwnVolumes(Step):
 
 @dataclass(frozen=True)
 class WriteSeed(Step):
-    """Makes the cloud-init seed anew, so that a running guest keeps the one it has open."""
+    """Makes the cloud-init seed anew, so that a running guest keeps the one it has open.
+
+    `keep` names the fields of the content that are taken over from the present seed.
+    """
 
     pool: str
     volume: str
     content: SeedContent
+    keep: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -4,11 +4,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from threading import Lock
 from types import TracebackType
-from typing import Callable, Iterable, TypeVar
+from typing import Callable, TypeVar
 
 from ..hypervisor.port import Host
 from ..model.catalog import Catalog, HostSpec
@@ -95,6 +96,8 @@ class Infrastructure:
                 chosen = tuple(spec for spec in chosen if getattr(spec, what) == wanted)
                 if not chosen:
                     raise AblestackError(
-                        Code.NOT_FOUND, f"no host of the catalog is in {what} '{wanted}'", f"there is: {', '.join(known)}"
+                        Code.NOT_FOUND,
+                        f"no host of the catalog is in {what} '{wanted}'",
+                        f"there is: {', '.join(known)}",
                     )
         return chosen

@@ -1,0 +1,286 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Deploys a VM: designs its definition and record, and the steps that make it whole (SEMANTICS 2, DESIGN 5)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from ..model.errors import AblestackError, Code, invalid
+from ..model.naming import VmNames, data_volume, disk_target
+from ..model.plan_parts import Change, Plan, Step
+from ..model.resources import VolumeSpec
+from ..model.seed_content import SeedContent
+from ..model.values import gib
+from ..model.vm import CDROM_DEVICE, DiskConfig, DiskRecord, Mark, Phase, Power, VmConfig, VmFacts, VmRecord
+from ..model.vm_spec import DiskSpec
+from .nics import NicPlan, plan_nic
+from .offering import Compute, DiskSize, compute_of, data_size, root_size
+from .request import Site, VmRequest
+from .steps import (
+    CloneVolume,
+    CreateVolume,
+    DefineVm,
+    GrowVolume,
+    Reserve,
+    SetAutostart,
+    SetRecord,
+    Start,
+    WriteSeed,
+)
+
+ISO_TARGET, SEED_TARGET = "sdd", "sde"
+_SEED_SIZE = 1024**2  # what a seed takes at the most, for the capacity check
+
+
+@dataclass(frozen=True)
+class _Disk:
+    """One disk of the VM to be: its definition, its record, and the steps that make its volume."""
+
+    config: DiskConfig
+    record: DiskRecord
+    steps: tuple[Step, ...] = ()
+    needs: int = 0  # bytes that must be available now
+
+
+def plan_deploy(request: VmRequest, site: Site) -> Plan[VmFacts]:
+    """Everything from nothing to a VM that is Running, or Stopped with `start: false`."""
+    spec, fresh = request.spec, request.fresh
+    names = VmNames(spec.name, fresh.id)
+    compute = compute_of(spec, request.catalog)
+    nics = _nics(request, site)
+    disks = _disks(request, site, names)
+    record = _record(request, site, compute, disks, nics)
+    config = _config(request, site, names, compute, disks, nics, record)
+    wants_start = spec.state != "stopped" and (spec.start or spec.state in ("started", "restarted"))
+    deploying = replace(record, mark=Mark(Phase.DEPLOYING, fresh.now, owner=fresh.owner))
+    steps: list[Step] = [DefineVm(replace(config, record=deploying))]
+    for disk in disks:
+        steps += disk.steps
+    steps.append(WriteSeed(site.host.spec.pool, names.seed_volume, _seed(request, names, nics)))
+    steps += [Reserve(nic.config.network, nic.reservation) for nic in nics if nic.reservation]
+    if record.autostart:
+        steps.append(SetAutostart(fresh.id, True))
+    if wants_start:
+        starting = replace(record, mark=Mark(Phase.STARTING, fresh.now, owner=fresh.owner))
+        steps += [SetRecord(fresh.id, starting), Start(fresh.id)]
+    steps.append(SetRecord(fresh.id, record))
+    _check_space(site, disks)
+    power = Power.RUNNING if wants_start else Power.OFF
+    predicted = VmFacts(site.host.spec, power, config, config if wants_start else None)
+    return Plan((Change("vm", None, spec.name),), tuple(steps), predicted=predicted)
+
+
+def _nics(request: VmRequest, site: Site) -> list[NicPlan]:
+    spec = request.spec
+    if not spec.networks:
+        raise invalid(f"VM '{spec.name}' has no network", "name at least one under networks")
+    taken = dict(site.addresses_taken)
+    nics = []
+    for nic, mac in zip(spec.networks, request.fresh.macs):
+        planned = plan_nic(nic, site.networks[nic.network], mac, spec.name, taken)
+        taken[planned.config.mac] = spec.name
+        if planned.record.ip:
+            taken[planned.record.ip] = spec.name
+        nics.append(planned)
+    return nics
+
+
+def _disks(request: VmRequest, site: Site, names: VmNames) -> list[_Disk]:
+    spec = request.spec
+    disks = [_root(request, site, names)]
+    wanted = spec.data_disks or ()
+    limit = request.catalog.settings.max_data_disks
+    if len(wanted) > limit:
+        raise invalid(
+            f"{len(wanted)} data disks are more than the {limit} a VM may have", "see settings.max_data_disks"
+        )
+    for disk, device in zip(wanted, assign_devices(wanted, ())):
+        disks.append(_data(disk, device, request, site))
+    pool = site.host.spec.pool
+    iso_target = DiskConfig(ISO_TARGET, site.iso_path, "cdrom", "scsi", "raw")
+    disks.append(
+        _Disk(iso_target, DiskRecord(site.iso.name if site.iso else "", "iso", CDROM_DEVICE, ISO_TARGET, "", ""))
+    )
+    seed = DiskConfig(SEED_TARGET, f"{site.pool.path}/{names.seed_volume}", "cdrom", "scsi", "raw")
+    disks.append(_Disk(seed, DiskRecord("seed", "seed", -1, SEED_TARGET, pool, names.seed_volume), needs=_SEED_SIZE))
+    return disks
+
+
+def _root(request: VmRequest, site: Site, names: VmNames) -> _Disk:
+    spec, template = request.spec, site.template
+    size = root_size(spec, request.catalog, template.size if template else 0)
+    pool = site.pools.get(size.pool) if size.pool else site.pool
+    if pool is None:
+        raise AblestackError(Code.NOT_FOUND, f"pool '{size.pool}' of the root disk offering is not on this host")
+    volume = VolumeSpec(pool.name, names.root_volume, size.size, fat=size.fat)
+    step: tuple[Step, ...]
+    needs = size.size if size.fat else 0
+    if template and spec.clone == "full":
+        source = site.template_path.rpartition("/")[2]
+        step = (CloneVolume(volume, site.host.spec.templates, source),)
+        needs = template.file_size
+        if size.size > template.size:
+            step += (GrowVolume(pool.name, names.root_volume, size.size),)
+    elif template:
+        step = (CreateVolume(replace(volume, backing=site.template_path, backing_format=template.format)),)
+    else:
+        step = (CreateVolume(volume),)
+    config = DiskConfig("vda", f"{pool.path}/{names.root_volume}", max_iops=size.max_iops)
+    record = DiskRecord("root", "root", 0, "vda", pool.name, names.root_volume, size.size, size.offering, size.min_iops)
+    return _Disk(config, record, step, needs)
+
+
+def _data(disk: DiskSpec, device: int, request: VmRequest, site: Site) -> _Disk:
+    size = data_size(disk, request.catalog)
+    return data_disk(disk, device, size, site)
+
+
+def data_disk(disk: DiskSpec, device: int, size: DiskSize, site: Site) -> _Disk:
+    """A data disk: its volume is made, or adopted with its data where a free one of that name exists."""
+    pool = site.pools.get(size.pool or site.pool.name, site.pool)
+    volume = data_volume(disk.name)
+    have = site.volumes.get(f"{pool.name}/{volume}")
+    steps: tuple[Step, ...] = ()
+    needs = 0
+    if have is None:
+        steps = (CreateVolume(VolumeSpec(pool.name, volume, size.size, fat=size.fat)),)
+        needs = size.size if size.fat else 0
+    elif have > size.size:
+        raise invalid(f"data disk '{disk.name}' exists with {gib(have)} GiB", "disks only grow: ask for at least that")
+    elif have < size.size:
+        steps = (GrowVolume(pool.name, volume, size.size),)
+    target = disk_target(device)
+    return _Disk(
+        DiskConfig(target, f"{pool.path}/{volume}", max_iops=size.max_iops),
+        DiskRecord(disk.name, "data", device, target, pool.name, volume, size.size, size.offering, size.min_iops),
+        steps,
+        needs,
+    )
+
+
+def assign_devices(wanted: tuple[DiskSpec, ...], taken: tuple[int, ...]) -> list[int]:
+    """Device ids for data disks in list order: given ones are kept, others get the lowest free (never 0 or 3)."""
+    used = {0, CDROM_DEVICE, *taken}
+    for disk in wanted:
+        if disk.device is None:
+            continue
+        if disk.device in used or not 0 < disk.device < 24:
+            raise invalid(f"device {disk.device} of data disk '{disk.name}' is taken or not usable", "leave it out")
+        used.add(disk.device)
+    devices = []
+    for disk in wanted:
+        device = disk.device if disk.device is not None else next(n for n in range(1, 99) if n not in used)
+        used.add(device)
+        devices.append(device)
+    return devices
+
+
+def _record(request: VmRequest, site: Site, compute: Compute, disks: list[_Disk], nics: list[NicPlan]) -> VmRecord:
+    spec = request.spec
+    return VmRecord(
+        name=spec.name,
+        display_name=spec.display_name or "",
+        group=spec.group or "",
+        labels=spec.labels or (),
+        template=site.template.name if site.template else "",
+        template_checksum=site.template.checksum if site.template else "",
+        iso=site.iso.name if site.iso else "",
+        clone=spec.clone,
+        compute_offering=compute.offering,
+        dynamic_scaling=compute.dynamic_scaling,
+        affinity_groups=spec.affinity_groups or (),
+        ssh_key_pairs=spec.ssh_key_pairs or (),
+        keys_digest=request.digests.keys,
+        user_data_digest=request.digests.user_data,
+        protected=bool(spec.protected),
+        autostart=bool(spec.autostart),
+        created=request.fresh.now,
+        disks=tuple(disk.record for disk in disks),
+        nics=tuple(nic.record for nic in nics),
+    )
+
+
+def _config(
+    request: VmRequest,
+    site: Site,
+    names: VmNames,
+    compute: Compute,
+    disks: list[_Disk],
+    nics: list[NicPlan],
+    record: VmRecord,
+) -> VmConfig:
+    spec, host = request.spec, site.host
+    boot_type, boot_mode = boot_of(request, site)
+    virt_type = host.spec.virt_type
+    if virt_type == "auto":
+        virt_type = "kvm" if "kvm" in host.virt_types else "qemu"
+    cpu_mode = host.spec.cpu_mode
+    if cpu_mode == "auto":
+        cpu_mode = "host-model" if virt_type == "kvm" else ""
+    return VmConfig(
+        id=names.id,
+        domain_name=names.domain,
+        record=record,
+        cpu=compute.cpu,
+        memory=compute.memory,
+        max_cpu=compute.max_cpu,
+        max_memory=compute.max_memory,
+        boot_type=boot_type,
+        boot_mode=boot_mode,
+        tpm=bool(spec.tpm),
+        virt_type=virt_type,
+        cpu_mode=cpu_mode,
+        disks=tuple(disk.config for disk in disks),
+        nics=tuple(nic.config for nic in nics),
+    )
+
+
+def boot_of(request: VmRequest, site: Site) -> tuple[str, str]:
+    """Boot type and mode: the template's, unless asked for and suiting it (SEMANTICS 2.7)."""
+    spec, template = request.spec, site.template
+    own_type = template.boot_type if template else ""
+    own_mode = template.boot_mode if template else ""
+    for what, own, wanted in (("type", own_type, spec.boot_type), ("mode", own_mode, spec.boot_mode)):
+        if own and wanted and own != wanted:
+            raise invalid(
+                f"template '{spec.template}' has boot {what} {own}, not {wanted}",
+                f"leave boot_{what} out, or use a template made for it",
+            )
+    boot_mode = spec.boot_mode or own_mode or "legacy"
+    boot_type = spec.boot_type or own_type or ("uefi" if boot_mode == "secure" else "bios")
+    if boot_type == "bios" and boot_mode == "secure":
+        raise invalid("secure boot needs UEFI", "set boot_type: uefi, or boot_mode: legacy")
+    return boot_type, boot_mode
+
+
+def _seed(request: VmRequest, names: VmNames, nics: list[NicPlan]) -> SeedContent:
+    return SeedContent(
+        instance_id=names.id,
+        hostname=names.domain,
+        public_keys=public_keys(request),
+        nics=tuple(nic.seed for nic in nics),
+        user_data=request.spec.user_data or "",
+    )
+
+
+def public_keys(request: VmRequest) -> tuple[str, ...]:
+    """All public keys for the seed: the catalog's key pairs, then the literal ones."""
+    spec = request.spec
+    pairs = tuple(request.catalog.ssh_key(name) for name in spec.ssh_key_pairs or ())
+    return pairs + tuple(spec.ssh_public_keys or ())
+
+
+def _check_space(site: Site, disks: list[_Disk]) -> None:
+    """A pool that is full already is told before anything is made; thin disks may overcommit it."""
+    needed: dict[str, int] = {}
+    for disk in disks:
+        needed[disk.record.pool] = needed.get(disk.record.pool, 0) + disk.needs
+    for name, size in needed.items():
+        pool = site.pools.get(name)
+        if pool is not None and pool.available < size:
+            raise AblestackError(
+                Code.INSUFFICIENT_CAPACITY,
+                f"pool '{name}' on host '{site.host.spec.name}' has {gib(pool.available)} of {gib(size)} GiB needed",
+                "free some space, or choose another pool or host",
+            )

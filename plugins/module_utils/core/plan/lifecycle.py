@@ -1,0 +1,196 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Destroy, recover, expunge (SEMANTICS 6), and the healing of what a killed run left between two states."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ..model.errors import AblestackError, Code, invalid
+from ..model.naming import VmNames, claim_generation
+from ..model.plan_parts import Change, Plan, Step
+from ..model.values import later
+from ..model.vm import Mark, Phase, VmFacts, VmRecord
+from .power import off, stop_steps
+from .request import VmRequest
+from .steps import (
+    Claim,
+    DeleteOwnVolumes,
+    DeleteVolume,
+    Release,
+    Rename,
+    SetAutostart,
+    SetRecord,
+    UndefineVm,
+)
+
+
+def names_of(vm: VmFacts) -> VmNames:
+    """The names derived from a VM's own."""
+    return VmNames(vm.name, vm.id)
+
+
+def record_of(vm: VmFacts) -> VmRecord:
+    """The record of a VM of ours."""
+    if vm.record is None:
+        raise not_managed(vm)
+    return vm.record
+
+
+def not_managed(vm: VmFacts) -> AblestackError:
+    """Said before anything is done to a domain that is not ours."""
+    return AblestackError(
+        Code.NOT_MANAGED,
+        f"domain '{vm.config.domain_name}' on host '{vm.host.name}' was not made by this collection",
+        "it is left alone: choose another name, or manage it with the tool that made it",
+    )
+
+
+def heal(vms: tuple[VmFacts, ...]) -> tuple[Step, ...]:
+    """Finishes destroys that were killed between the mark and the rename, so that the name is free."""
+    return tuple(
+        Rename(vm.id, names_of(vm).destroyed_domain)
+        for vm in vms
+        if vm.phase is Phase.DESTROYED and vm.config.domain_name == names_of(vm).domain
+    )
+
+
+def plan_destroy(request: VmRequest) -> Plan[VmFacts]:
+    """Stops it, marks it, and frees its name; every disk stays until it is expunged."""
+    vm = request.existing
+    if vm is None:
+        return Plan(steps=heal(request.destroyed[:1]), predicted=request.destroyed[0] if request.destroyed else None)
+    if vm.phase is Phase.DEPLOYING:
+        return plan_undo(request, vm)
+    record = record_of(vm)
+    refuse_protected(vm, "destroyed")
+    delay = request.spec.expunge_delay
+    seconds = delay if isinstance(delay, int) else request.catalog.settings.expunge_delay
+    now = request.fresh.now
+    chosen = disks_to_delete(request, record)
+    marked = replace(record, mark=Mark(Phase.DESTROYED, now, later(now, seconds), chosen))
+    steps: list[Step] = list(stop_steps(request, vm))
+    steps.append(SetRecord(vm.id, marked))
+    if record.autostart:
+        steps.append(SetAutostart(vm.id, False))
+    steps.append(Rename(vm.id, names_of(vm).destroyed_domain))
+    config = replace(vm.config, record=marked, domain_name=names_of(vm).destroyed_domain)
+    after = replace(off(vm), config=config)
+    return Plan((Change("state", vm.state, after.state),), tuple(steps), predicted=after)
+
+
+def disks_to_delete(request: VmRequest, record: VmRecord) -> tuple[str, ...]:
+    """The names of the data disks that go with the VM; a name it does not have is InvalidInput."""
+    have = tuple(disk.name for disk in record.data_disks)
+    wanted = request.spec.delete_data_disks
+    if wanted == "none":
+        return ()
+    if wanted == "all":
+        return have
+    for name in wanted:
+        if name not in have:
+            raise invalid(
+                f"VM '{record.name}' has no data disk '{name}'",
+                f"delete_data_disks may name: {', '.join(have) or 'none'}",
+            )
+    return tuple(name for name in have if name in wanted)
+
+
+def refuse_protected(vm: VmFacts, what: str) -> None:
+    """Protected VMs are neither destroyed, expunged nor reinstalled."""
+    if record_of(vm).protected:
+        raise AblestackError(
+            Code.PROTECTED,
+            f"VM '{vm.name}' is protected and is not {what}",
+            "set protected: false first, if you mean it",
+        )
+
+
+def plan_recover(request: VmRequest) -> Plan[VmFacts]:
+    """From Destroyed to Stopped under the old name; the newest of several, unless the id says which."""
+    vm = request.existing
+    if vm is not None and (not request.spec.id or vm.id == request.spec.id):
+        return Plan(predicted=vm)
+    chosen = next((found for found in request.destroyed if found.phase in (Phase.DESTROYED, Phase.RECOVERING)), None)
+    if chosen is None:
+        if request.destroyed:
+            raise AblestackError(
+                Code.INVALID_STATE,
+                f"VM '{request.destroyed[0].name}' is being expunged",
+                "it cannot be recovered any more",
+            )
+        raise AblestackError(
+            Code.NOT_FOUND,
+            f"there is no destroyed VM '{request.spec.name or request.spec.id}' to recover",
+            "ablestack_vm_info with states: [Destroyed] lists those there are",
+        )
+    record, names = record_of(chosen), names_of(chosen)
+    settled = replace(record, mark=Mark())
+    recovering = replace(record, mark=replace(record.mark, phase=Phase.RECOVERING, owner=request.fresh.owner))
+    steps: tuple[Step, ...] = (
+        _claim(request, chosen),
+        SetRecord(chosen.id, recovering),
+        Rename(chosen.id, names.domain),
+    )
+    if record.autostart:
+        steps += (SetAutostart(chosen.id, True),)
+    steps += (SetRecord(chosen.id, settled),)
+    after = replace(chosen, config=replace(chosen.config, record=settled, domain_name=names.domain))
+    return Plan((Change("state", chosen.state, after.state),), steps, predicted=after)
+
+
+def plan_expunge(request: VmRequest) -> Plan[VmFacts]:
+    """Removes one VM for good, with exactly the data disks that were named; the use case asks for each of a name."""
+    vm = request.existing or (request.destroyed[0] if request.destroyed else None)
+    if vm is None:
+        return Plan()
+    refuse_protected(vm, "expunged")
+    return Plan((Change("state", vm.state, None),), expunge_steps(request, vm), predicted=None)
+
+
+def expunge_steps(request: VmRequest, vm: VmFacts) -> tuple[Step, ...]:
+    """Claims it, marks it, deletes what is its own and the named data disks, and the definition last."""
+    if vm.phase is Phase.DEPLOYING:
+        return plan_undo(request, vm).steps
+    record = record_of(vm)
+    named = set(record.mark.delete_data_disks)
+    if request.spec.delete_data_disks == "all" or vm is request.existing:
+        named.update(disks_to_delete(request, record))
+    elif isinstance(request.spec.delete_data_disks, tuple):
+        named.update(name for name in request.spec.delete_data_disks if name in {d.name for d in record.data_disks})
+    delete = tuple(disk.name for disk in record.data_disks if disk.name in named)
+    marked = replace(
+        record,
+        protected=False,
+        mark=Mark(Phase.EXPUNGING, record.mark.since or request.fresh.now, record.mark.expunge_at, delete),
+    )
+    steps = list(stop_steps(request, vm))
+    if record.autostart and vm.exists:
+        steps.append(SetAutostart(vm.id, False))
+    steps.append(_claim(request, vm))
+    steps.append(SetRecord(vm.id, replace(marked, mark=replace(marked.mark, owner=request.fresh.owner))))
+    steps += _removal(vm, record)
+    steps += [DeleteVolume(disk.pool, disk.volume) for disk in record.data_disks if disk.name in named]
+    steps.append(UndefineVm(vm.id))
+    return tuple(steps)
+
+
+def plan_undo(request: VmRequest, vm: VmFacts) -> Plan[VmFacts]:
+    """Takes back a deploy that never finished. Its data disks stay: they may be older than it."""
+    steps = (_claim(request, vm), *_removal(vm, record_of(vm)), UndefineVm(vm.id))
+    return Plan((Change("state", vm.state, None),), steps, predicted=None)
+
+
+def _removal(vm: VmFacts, record: VmRecord) -> list[Step]:
+    """The steps that delete what lives and dies with the VM: its own volumes and its addresses."""
+    pools = dict.fromkeys(disk.pool for disk in record.disks if disk.role in ("root", "seed") and disk.pool)
+    steps: list[Step] = [Release(nic.network, nic.mac) for nic in record.nics if nic.ip]
+    steps += [DeleteOwnVolumes(pool, names_of(vm).volume_prefix) for pool in pools]
+    return steps
+
+
+def _claim(request: VmRequest, vm: VmFacts) -> Claim:
+    """The next claim on this VM: of all who try it, libvirt lets exactly one through."""
+    generation = claim_generation(vm.config.domain_name) + 1
+    owned = replace(record_of(vm), mark=replace(record_of(vm).mark, owner=request.fresh.owner))
+    return Claim(vm.id, names_of(vm).claimed_domain(generation), vm.phase, owned)

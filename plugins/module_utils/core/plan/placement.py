@@ -1,0 +1,197 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Chooses the host of a new VM and says of every host why it was taken or not (SEMANTICS 2.8)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from ..model.catalog import Catalog, HostSpec, Settings
+from ..model.errors import AblestackError, Code
+from ..model.resources import HostFacts
+
+
+@dataclass(frozen=True)
+class Demand:
+    """What a VM needs of its host: CPUs, MiB, tags, affinity groups. `named` is the host the user insists on."""
+
+    cpu: int
+    memory: int
+    host_tags: tuple[str, ...] = ()
+    affinity_groups: tuple[str, ...] = ()
+    named: str = ""
+    last_host: str = ""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A host as surveyed. `lacking` is why it cannot have the VM whatever its load; `members` counts by group."""
+
+    spec: HostSpec
+    facts: HostFacts | None = None
+    lacking: AblestackError | None = None
+    members: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Placement:
+    """The chosen host, why, and why not the others: pairs of host and reason."""
+
+    host: str
+    reason: str
+    rejected: tuple[tuple[str, str], ...] = ()
+
+    def as_dict(self) -> dict[str, object]:
+        """As `placement` of a result shows it."""
+        return {
+            "host": self.host,
+            "reason": self.reason,
+            "rejected": [{"host": host, "reason": reason} for host, reason in self.rejected],
+        }
+
+
+def place(candidates: tuple[Candidate, ...], demand: Demand, catalog: Catalog, draw: float = 0.0) -> Placement:
+    """The host for the demand. `draw` (0 <= draw < 1) decides under the rule `random` and nowhere else.
+
+    Raises the error of the host that came furthest when none suits, with every host's reason in its details.
+    """
+    settings = catalog.settings
+    rejected: list[tuple[str, str]] = []
+    furthest: AblestackError | None = None
+    suitable: list[Candidate] = []
+    for candidate in candidates:
+        error = _unfit(candidate, demand) or _affinity(candidate, candidates, demand, catalog)
+        if error is None and not catalog.implicit:
+            error = _capacity(candidate, demand, settings)
+        if error is None:
+            suitable.append(candidate)
+            continue
+        rejected.append((candidate.spec.name, error.message))
+        if furthest is None or _RANK.index(error.code) > _RANK.index(furthest.code):
+            furthest = error
+    if not suitable:
+        raise _nowhere(furthest, demand, rejected)
+    chosen, reason = _choose(suitable, demand, catalog, draw)
+    for candidate in suitable:
+        if candidate is not chosen:
+            rejected.append((candidate.spec.name, f"suitable, but {reason}"))
+    order = {candidate.spec.name: position for position, candidate in enumerate(candidates)}
+    rejected.sort(key=lambda row: order[row[0]])
+    return Placement(chosen.spec.name, reason, tuple(rejected))
+
+
+# How far a host came before it was rejected; the last one's code is the whole placement's.
+_RANK = [
+    *(code for code in Code if code not in (Code.NOT_FOUND, Code.AFFINITY_CONFLICT, Code.INSUFFICIENT_CAPACITY)),
+    Code.NOT_FOUND,
+    Code.AFFINITY_CONFLICT,
+    Code.INSUFFICIENT_CAPACITY,
+]
+
+
+def _unfit(candidate: Candidate, demand: Demand) -> AblestackError | None:
+    spec = candidate.spec
+    if spec.state != "enabled":
+        return AblestackError(
+            Code.INVALID_STATE, f"host '{spec.name}' is {'disabled' if spec.state == 'disabled' else 'in maintenance'}"
+        )
+    missing = [tag for tag in demand.host_tags if tag not in spec.tags]
+    if missing:
+        return AblestackError(Code.INSUFFICIENT_CAPACITY, f"host '{spec.name}' has no tag {', '.join(missing)}")
+    return candidate.lacking
+
+
+def _affinity(
+    candidate: Candidate, candidates: tuple[Candidate, ...], demand: Demand, catalog: Catalog
+) -> AblestackError | None:
+    for name in demand.affinity_groups:
+        group = catalog.affinity_group(name)
+        here = candidate.members.get(name, 0)
+        if group.type == "host-anti-affinity" and here:
+            return AblestackError(
+                Code.AFFINITY_CONFLICT,
+                f"host '{candidate.spec.name}' already has {here} of anti-affinity group '{name}'",
+            )
+        elsewhere = sorted(other.spec.name for other in candidates if other.members.get(name, 0))
+        if group.type == "host-affinity" and elsewhere and not here:
+            return AblestackError(
+                Code.AFFINITY_CONFLICT,
+                f"host '{candidate.spec.name}' has none of affinity group '{name}', which is on {', '.join(elsewhere)}",
+            )
+    return None
+
+
+def _capacity(candidate: Candidate, demand: Demand, settings: Settings) -> AblestackError | None:
+    facts = candidate.facts
+    if facts is None:
+        return AblestackError(Code.HOST_UNAVAILABLE, f"the size of host '{candidate.spec.name}' is not known")
+    for what, share in zip(("CPU", "memory"), _shares(facts, demand, settings)):
+        if share > settings.capacity_threshold:
+            return AblestackError(
+                Code.INSUFFICIENT_CAPACITY,
+                f"host '{candidate.spec.name}' would have {share:.0%} of its {what} given out,"
+                f" above the threshold of {settings.capacity_threshold:.0%}",
+            )
+    return None
+
+
+def _shares(facts: HostFacts, demand: Demand, settings: Settings) -> tuple[float, float]:
+    """The shares of CPU and memory that would be given out with the VM on the host."""
+    cpus = facts.cpus * settings.cpu_overprovisioning
+    memory = facts.memory * settings.memory_overprovisioning
+    return (facts.used_cpus + demand.cpu) / cpus, (facts.used_memory + demand.memory) / memory
+
+
+def _choose(suitable: list[Candidate], demand: Demand, catalog: Catalog, draw: float) -> tuple[Candidate, str]:
+    if demand.named:
+        return suitable[0], f"host '{demand.named}' was asked for"
+    for candidate in suitable:
+        if candidate.spec.name == demand.last_host:
+            return candidate, f"the VM last ran on '{demand.last_host}'"
+    liked = [candidate for candidate in suitable if _dislikes(candidate, demand, catalog) == 0]
+    if len(suitable) > 1 and not liked:
+        fewest = min(_dislikes(candidate, demand, catalog) for candidate in suitable)
+        liked = [candidate for candidate in suitable if _dislikes(candidate, demand, catalog) == fewest]
+    pool = liked or suitable
+    if len(pool) == 1:
+        name = pool[0].spec.name
+        return pool[0], f"'{name}' is the only suitable host" if len(
+            suitable
+        ) == 1 else f"'{name}' suits the affinity best"
+    rule = catalog.settings.allocation
+    if rule == "random":
+        chosen = pool[int(draw * len(pool))]
+    elif rule == "first-fit":
+        chosen = pool[0]
+    else:
+        sign = 1 if rule == "least-used" else -1
+        chosen = min(pool, key=lambda candidate: sign * _load(candidate, demand, catalog.settings))
+    return chosen, f"'{chosen.spec.name}' was chosen by the rule {rule}"
+
+
+def _load(candidate: Candidate, demand: Demand, settings: Settings) -> float:
+    return max(_shares(candidate.facts, demand, settings)) if candidate.facts and candidate.facts.cpus else 0.0
+
+
+def _dislikes(candidate: Candidate, demand: Demand, catalog: Catalog) -> int:
+    """How much the non-strict groups speak against a host."""
+    count = 0
+    for name in demand.affinity_groups:
+        here = candidate.members.get(name, 0)
+        kind = catalog.affinity_group(name).type
+        if kind == "non-strict-host-anti-affinity":
+            count += here
+        elif kind == "non-strict-host-affinity" and not here:
+            count += 1
+    return count
+
+
+def _nowhere(furthest: AblestackError | None, demand: Demand, rejected: list[tuple[str, str]]) -> AblestackError:
+    code = furthest.code if furthest else Code.INSUFFICIENT_CAPACITY
+    reasons = "; ".join(dict.fromkeys(reason for _host, reason in rejected))
+    hint = furthest.hint if furthest and furthest.hint else "free some capacity, add hosts, or relax the placement"
+    what = f"host '{demand.named}' cannot have this VM" if demand.named else "no host can have this VM"
+    return AblestackError(
+        code, f"{what}: {reasons}", hint, rejected=[{"host": host, "reason": reason} for host, reason in rejected]
+    )

@@ -1,0 +1,142 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Plans one task on one VM: which topic's plan applies, in which order, and what is refused."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ..model.errors import AblestackError, Code
+from ..model.plan_parts import RESTART, Change, Plan, Step
+from ..model.vm import Mark, Phase, VmFacts
+from .change import Edits, compare
+from .deploy import plan_deploy
+from .lifecycle import (
+    heal,
+    not_managed,
+    plan_destroy,
+    plan_expunge,
+    plan_recover,
+)
+from .power import off, on, plan_power, stop_steps
+from .request import VmRequest
+from .steps import RedefineVm, SetRecord, Start
+
+
+def plan_vm(request: VmRequest) -> Plan[VmFacts]:
+    """The plan for one VM. Raises what is wrong with the input; what the VM's state forbids comes as refusals."""
+    spec, vm = request.spec, request.existing
+    if vm is not None and vm.record is None:
+        raise not_managed(vm)
+    if spec.state == "destroyed":
+        return plan_destroy(request)
+    if spec.state == "recovered":
+        return plan_recover(request)
+    if spec.state == "expunged":
+        return plan_expunge(request)
+    if vm is None or vm.phase is Phase.DEPLOYING:
+        return _deploy(request)
+    return _existing(request, vm)
+
+
+def _deploy(request: VmRequest) -> Plan[VmFacts]:
+    """A missing VM; one whose deploy was killed half way is taken back by the use case before it comes here."""
+    vm = request.existing
+    if vm is not None:
+        raise AblestackError(
+            Code.INVALID_STATE,
+            f"VM '{vm.name}' is only half deployed",
+            "run the task that deploys it again, or destroy it",
+        )
+    if not request.spec.deploys:
+        raise missing(request)
+    if request.site is None:
+        raise AblestackError(Code.INTERNAL, "a deploy was planned without a site")
+    plan = plan_deploy(request, request.site)
+    neighbours = tuple(gone for gone in request.destroyed if gone.host.name == request.site.host.spec.name)
+    return replace(plan, steps=heal(neighbours) + plan.steps)
+
+
+def missing(request: VmRequest) -> AblestackError:
+    """Said where a VM has to exist and does not."""
+    spec = request.spec
+    gone = f"; a destroyed VM of that name can be recovered until {_until(request)}" if request.destroyed else ""
+    return AblestackError(
+        Code.NOT_FOUND,
+        f"VM '{spec.name or spec.id}' does not exist{gone}",
+        "name a template or an iso to deploy it, or use state: recovered"
+        if gone
+        else "name a template or an iso to deploy it",
+    )
+
+
+def _until(request: VmRequest) -> str:
+    record = request.destroyed[0].record
+    return record.mark.expunge_at if record else ""
+
+
+def _existing(request: VmRequest, vm: VmFacts) -> Plan[VmFacts]:
+    settle = _settle(request, vm)
+    settled = settle.predicted or vm
+    edits = compare(request, settled)
+    if request.spec.state == "stopped":
+        power = plan_power(request, settled)
+        plan = _join(power, _apply(edits, off(settled)))
+    elif edits.needs_power_off and settled.is_active:
+        plan = _around_restart(request, settled, edits)
+    else:
+        changed = _apply(edits, settled)
+        plan = _join(changed, plan_power(request, changed.predicted or settled))
+    return replace(_join(settle, plan), refusals=tuple(edits.refusals) + plan.refusals)
+
+
+def _settle(request: VmRequest, vm: VmFacts) -> Plan[VmFacts]:
+    """Ends a first start or a recovery that a killed run left open."""
+    if vm.phase not in (Phase.STARTING, Phase.RECOVERING) or vm.record is None:
+        return Plan(predicted=vm)
+    record = replace(vm.record, mark=Mark())
+    after = replace(vm, config=replace(vm.config, record=record))
+    steps: tuple[Step, ...] = (SetRecord(vm.id, record),)
+    first = vm.phase is Phase.STARTING
+    if first and not vm.is_active and request.spec.start and request.spec.state == "present":
+        steps = (Start(vm.id), *steps)
+        after = on(after)
+    return Plan((Change("state", vm.state, after.state),), steps, predicted=after)
+
+
+def _apply(edits: Edits, vm: VmFacts) -> Plan[VmFacts]:
+    """Writes the edits: the record last, so that after a kill the difference still shows."""
+    config = replace(edits.config, record=edits.record)
+    steps = list(edits.steps)
+    if edits.config != vm.config:
+        steps.append(RedefineVm(vm.config, config))
+    if edits.record != vm.record:
+        steps.append(SetRecord(vm.id, edits.record))
+    return Plan(tuple(edits.changes), tuple(steps), predicted=replace(vm, config=config))
+
+
+def _around_restart(request: VmRequest, vm: VmFacts, edits: Edits) -> Plan[VmFacts]:
+    """Stops it, changes it, starts it: only where the user allowed that."""
+    if not request.spec.allow_restart:
+        needs = ", ".join(change.path for change in edits.changes if change.impact == RESTART)
+        refusal = AblestackError(
+            Code.INVALID_STATE,
+            f"VM '{vm.name}' is running and a change of {needs} needs it to be off",
+            "stop it first, or set allow_restart: true",
+            changes=[change.as_dict() for change in edits.changes],
+        )
+        return Plan(tuple(edits.changes), (), (refusal,), vm)
+    changed = _apply(edits, off(vm))
+    start = Plan(steps=(Start(vm.id),), predicted=on(changed.predicted or vm))
+    return _join(Plan(steps=stop_steps(request, vm), predicted=off(vm)), changed, start)
+
+
+def _join(*plans: Plan[VmFacts]) -> Plan[VmFacts]:
+    """One plan after the other."""
+    return Plan(
+        changes=tuple(change for plan in plans for change in plan.changes),
+        steps=tuple(step for plan in plans for step in plan.steps),
+        refusals=tuple(refusal for plan in plans for refusal in plan.refusals),
+        predicted=plans[-1].predicted,
+        warnings=tuple(warning for plan in plans for warning in plan.warnings),
+    )

@@ -1,0 +1,175 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Carries out the steps of a plan on one host, and takes a failed first deploy back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from typing import Any, Callable
+
+from ..hypervisor.port import Host
+from ..model.errors import AblestackError, Code
+from ..model.plan_parts import Step
+from ..model.resources import VolumeSpec
+from ..model.seed_content import SeedContent
+from ..plan import steps as verbs
+
+
+def execute(
+    host: Host, steps: Iterable[Step], *, undo: bool = False, after: Mapping[type, Callable[[], None]] | None = None
+) -> int:
+    """Runs the steps in order and returns how many were done; `after` holds a check to make after a kind of step.
+
+    With `undo` an error takes back, last first, what this call has done, so that a failed first deploy leaves nothing;
+    a killed process leaves the mark in the definition instead, and the next run finds that.
+    """
+    done: list[Step] = []
+    for step in steps:
+        try:
+            _DO[type(step)](host, step)
+            done.append(step)
+            if after and type(step) in after:
+                after[type(step)]()
+        except AblestackError as error:
+            if undo:
+                _take_back(host, done)
+            error.details = {**error.details, "step": type(step).__name__, "steps_done": 0 if undo else len(done)}
+            raise
+    return len(done)
+
+
+def _take_back(host: Host, done: list[Step]) -> None:
+    """Undoes what can be undone; what fails here must not hide the first error, and is found by the next run."""
+    for step in reversed(done):
+        with suppress(AblestackError):
+            undo = _UNDO.get(type(step))
+            if undo:
+                undo(host, step)
+
+
+def _claim(host: Host, step: verbs.Claim) -> None:
+    before = _current(host, step.vm_id)
+    if before is None or before.phase is not step.phase:
+        raise _lost(step)
+    try:
+        host.rename(step.vm_id, step.domain_name)
+    except AblestackError as error:
+        if error.code in (Code.ALREADY_EXISTS, Code.NOT_FOUND):
+            raise _lost(step) from error
+        raise
+    after = _current(host, step.vm_id)
+    if after is None or after.phase is not step.phase:
+        # Somebody finished with it between the look and the rename: what is theirs gets its name back.
+        with suppress(AblestackError):
+            host.rename(step.vm_id, before.config.domain_name)
+        raise _lost(step)
+    host.set_record(step.vm_id, step.record)
+
+
+def _current(host: Host, vm_id: str) -> Any:
+    ref = next((ref for ref in host.domains() if ref.id == vm_id), None)
+    return host.vm(ref) if ref else None
+
+
+def _lost(step: verbs.Claim) -> AblestackError:
+    return AblestackError(
+        Code.CONFLICT,
+        f"somebody else is working on VM '{step.record.name}' ({step.vm_id})",
+        "run the task again when they are done",
+    )
+
+
+def _shutdown(host: Host, step: verbs.Shutdown) -> None:
+    if host.shutdown(step.vm_id, step.timeout):
+        return
+    if not step.force_after:
+        raise AblestackError(
+            Code.TIMEOUT,
+            f"the guest did not shut down within {step.timeout} s and still runs",
+            "give it more time with timeout, or cut its power with forced: true or force_after_timeout: true",
+        )
+    host.power_off(step.vm_id)
+
+
+def _reboot(host: Host, step: verbs.Reboot) -> None:
+    if host.reboot(step.vm_id, step.timeout):
+        return
+    if not step.force_after:
+        raise AblestackError(
+            Code.TIMEOUT,
+            f"the guest did not reboot within {step.timeout} s",
+            "give it more time with timeout, or reset it with forced: true or force_after_timeout: true",
+        )
+    host.reset(step.vm_id)
+
+
+def _create(host: Host, step: verbs.CreateVolume) -> None:
+    if step.replace:
+        host.delete_volume(step.volume.pool, step.volume.name)
+    host.create_volume(step.volume)
+
+
+def _delete_own(host: Host, step: verbs.DeleteOwnVolumes) -> None:
+    for name in host.volume_names(step.pool):
+        if name.startswith(step.prefix):
+            host.delete_volume(step.pool, name)
+
+
+def _write_seed(host: Host, step: verbs.WriteSeed) -> None:
+    from ..seed.seed import build_seed, read_seed
+
+    content = step.content
+    if step.keep:
+        old = read_seed(b"".join(host.download(step.pool, step.volume)))
+        kept = {name: getattr(old, name) for name in step.keep}
+        content = SeedContent(**{**_fields(content), **kept})
+    image = build_seed(content)
+    volume = VolumeSpec(step.pool, step.volume, len(image), "raw")
+    try:
+        host.create_volume(volume)
+    except AblestackError as error:
+        if error.code is not Code.ALREADY_EXISTS:
+            raise
+        host.delete_volume(step.pool, step.volume)
+        host.create_volume(volume)
+    host.upload(step.pool, step.volume, [image])
+
+
+def _fields(content: SeedContent) -> dict[str, Any]:
+    return {name: getattr(content, name) for name in SeedContent.__dataclass_fields__}
+
+
+_DO: dict[type, Callable[[Host, Any], Any]] = {
+    verbs.DefineVm: lambda host, step: host.define(step.config),
+    verbs.RedefineVm: lambda host, step: host.redefine(step.before, step.after),
+    verbs.UndefineVm: lambda host, step: host.undefine(step.vm_id),
+    verbs.SetRecord: lambda host, step: host.set_record(step.vm_id, step.record),
+    verbs.Rename: lambda host, step: host.rename(step.vm_id, step.domain_name),
+    verbs.Claim: _claim,
+    verbs.SetAutostart: lambda host, step: host.set_autostart(step.vm_id, step.on),
+    verbs.CreateVolume: _create,
+    verbs.CloneVolume: lambda host, step: host.clone_volume(step.volume, f"{step.source_pool}/{step.source}"),
+    verbs.GrowVolume: lambda host, step: host.resize_volume(step.pool, step.volume, step.size),
+    verbs.DeleteVolume: lambda host, step: host.delete_volume(step.pool, step.volume),
+    verbs.DeleteOwnVolumes: _delete_own,
+    verbs.WriteSeed: _write_seed,
+    verbs.Reserve: lambda host, step: host.reserve(step.network, step.reservation),
+    verbs.Release: lambda host, step: host.release(step.network, step.mac),
+    verbs.Start: lambda host, step: host.start(step.vm_id),
+    verbs.Resume: lambda host, step: host.resume(step.vm_id),
+    verbs.Shutdown: _shutdown,
+    verbs.PowerOff: lambda host, step: host.power_off(step.vm_id),
+    verbs.Reboot: _reboot,
+    verbs.Reset: lambda host, step: host.reset(step.vm_id),
+}
+
+# What a failed first deploy takes back; a step that is not here leaves nothing behind that another does not remove.
+_UNDO: dict[type, Callable[[Host, Any], Any]] = {
+    verbs.DefineVm: lambda host, step: host.undefine(step.config.id),
+    verbs.CreateVolume: lambda host, step: host.delete_volume(step.volume.pool, step.volume.name),
+    verbs.CloneVolume: lambda host, step: host.delete_volume(step.volume.pool, step.volume.name),
+    verbs.WriteSeed: lambda host, step: host.delete_volume(step.pool, step.volume),
+    verbs.Reserve: lambda host, step: host.release(step.network, step.reservation.mac),
+    verbs.Start: lambda host, step: host.power_off(step.vm_id),
+}

@@ -1,0 +1,51 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Who works on a VM: tells whether the process that left a mark in it is still alive."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+
+from ..model.values import parse_time
+from ..model.vm import Mark, Owner
+
+STALE_AFTER = timedelta(minutes=15)
+"""A mark of a process we cannot see is taken for dead after this time: longer than any one step is expected to take."""
+
+
+def current_owner() -> Owner:
+    """The calling process, with a token of its own for each call."""
+    return Owner(_machine(), os.getpid(), _start_time(os.getpid()) or 0, uuid.uuid4().hex[:12])
+
+
+def is_abandoned(mark: Mark, now: datetime | None = None) -> bool:
+    """Whether nobody works on what this mark stands for any more."""
+    owner = mark.owner
+    if owner is not None and owner.machine == _machine():
+        started = _start_time(owner.pid)
+        return started is None or started != owner.started or owner.same_process(current_owner())
+    if not mark.since:
+        return True
+    return (now or datetime.now(timezone.utc)) - parse_time(mark.since) > STALE_AFTER
+
+
+def _machine() -> str:
+    """Boot and PID namespace: where both agree, a PID means the same process."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        return f"{boot}/{os.stat('/proc/self/ns/pid').st_ino}"
+    except OSError:
+        return f"unknown/{uuid.getnode()}"
+
+
+def _start_time(pid: int) -> int | None:
+    """The process's start in clock ticks since boot (field 22 of /proc/PID/stat), None where there is none."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+    fields = stat.rpartition(")")[2].split()
+    return None if fields[0] in ("Z", "X") else int(fields[19])

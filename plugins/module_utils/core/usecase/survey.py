@@ -1,0 +1,200 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Surveys the hosts for a new VM: which can have it, and all the definition will need from them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ..hypervisor.port import Host
+from ..model.catalog import Catalog, HostSpec
+from ..model.errors import AblestackError, Code
+from ..model.naming import data_volume
+from ..model.resources import HostFacts, NetworkFacts, PoolFacts, Template
+from ..model.vm import VmFacts
+from ..model.vm_spec import VmSpec
+from ..plan.offering import compute_of
+from ..plan.placement import Candidate, Demand, Placement, place
+from ..plan.request import Site
+from .infrastructure import Infrastructure
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What one host has for this VM."""
+
+    site: Site | None
+    members: Mapping[str, int]
+    lacking: AblestackError | None = None
+
+
+def choose_site(infra: Infrastructure, spec: VmSpec, draw: float) -> tuple[Site, Placement]:
+    """The best host for the spec, and why; raises what place() raises when there is none."""
+    catalog = infra.catalog
+    compute = compute_of(spec, catalog)
+    named = spec.host or ""
+    chosen = infra.selected(spec.zone, spec.pod, spec.cluster, (named,) if named else ())
+    asked = tuple(host for host in chosen if host.state == "enabled")
+    found, errors = infra.on_hosts(lambda host: _survey(host, spec, catalog), asked)
+    candidates = []
+    for host in chosen:
+        on_host = found.get(host.name)
+        lacking = errors.get(host.name) or (on_host.lacking if on_host else None)
+        facts = on_host.site.host if on_host and on_host.site else None
+        members = on_host.members if on_host else {}
+        candidates.append(Candidate(host, facts, lacking, members))
+    groups = spec.affinity_groups or ()
+    demand = Demand(compute.cpu, compute.memory, compute.host_tags, groups, named)
+    placement = place(tuple(candidates), demand, catalog, draw)
+    site = found[placement.host].site
+    if site is None:
+        raise AblestackError(Code.INTERNAL, f"host '{placement.host}' was chosen without a site")
+    return site, placement
+
+
+def _survey(host: Host, spec: VmSpec, catalog: Catalog) -> _Found:
+    """Everything about one host; what it lacks is kept as an error, for the placement's reasons."""
+    groups = spec.affinity_groups or ()
+    try:
+        members = _members(host, groups) if groups else {}
+        facts = host.abilities() if catalog.implicit else host.facts()
+        template, template_path = _image(host, spec.template, "template")
+        iso, iso_path = _image(host, spec.iso, "ISO")
+        _check_boot(host.spec, facts, spec, template)
+        networks = {nic.network: _network(host, nic.network) for nic in spec.networks or ()}
+        pools = _pools(host, spec, catalog)
+        site = Site(
+            host=facts,
+            pool=pools[host.spec.pool],
+            template=template,
+            template_path=template_path,
+            iso=iso,
+            iso_path=iso_path,
+            networks=networks,
+            pools=pools,
+            volumes=_volumes(host, spec, catalog),
+            addresses_taken=_taken(host, spec),
+        )
+    except AblestackError as error:
+        return _Found(None, {}, error)
+    return _Found(site, members)
+
+
+def _image(host: Host, name: object, what: str) -> tuple[Template | None, str]:
+    from .template_lookup import find_template
+
+    if not isinstance(name, str) or not name:
+        return None, ""
+    copy = find_template(host, name)
+    if copy.template is None or not copy.ready:
+        reason = f" ({copy.reason})" if copy.reason else ""
+        raise AblestackError(
+            Code.NOT_FOUND,
+            f"{what} '{name}' is not ready on host '{host.spec.name}'{reason}",
+            "register it there with ablestack_template",
+        )
+    if (copy.template.format == "iso") != (what == "ISO"):
+        raise AblestackError(
+            Code.INVALID_INPUT,
+            f"'{name}' has the format {copy.template.format} and is no {what}",
+            "use the other one",
+        )
+    return copy.template, copy.path
+
+
+def _check_boot(host: HostSpec, facts: HostFacts, spec: VmSpec, template: Template | None) -> None:
+    mode = spec.boot_mode or (template.boot_mode if template else "")
+    kind = spec.boot_type or (template.boot_type if template else "") or ("uefi" if mode == "secure" else "bios")
+    if kind == "uefi" and "uefi" not in facts.firmware:
+        raise AblestackError(Code.UNSUPPORTED, f"host '{host.name}' has no UEFI firmware", "install OVMF there")
+    if mode == "secure" and "secure" not in facts.firmware:
+        raise AblestackError(
+            Code.UNSUPPORTED,
+            f"host '{host.name}' has no firmware for secure boot",
+            "install OVMF with secure boot there",
+        )
+    if spec.tpm and not facts.tpm:
+        raise AblestackError(Code.UNSUPPORTED, f"host '{host.name}' cannot emulate a TPM", "install swtpm there")
+
+
+def _network(host: Host, name: str) -> NetworkFacts:
+    network = host.network(name)
+    if network is None:
+        raise AblestackError(
+            Code.NOT_FOUND,
+            f"network '{name}' is not on host '{host.spec.name}'",
+            "make it with ablestack_network, or name another",
+        )
+    if not network.active:
+        raise AblestackError(
+            Code.INVALID_STATE, f"network '{name}' on host '{host.spec.name}' is not active", "start it first"
+        )
+    return network
+
+
+def _pools(host: Host, spec: VmSpec, catalog: Catalog) -> dict[str, PoolFacts]:
+    """The host's own pool, and those that disks and their offerings name."""
+    names = {host.spec.pool: None}
+    if spec.root_disk_offering:
+        names[catalog.disk_offering(spec.root_disk_offering).pool or host.spec.pool] = None
+    for disk in spec.data_disks or ():
+        offered = catalog.disk_offering(disk.offering).pool if disk.offering else ""
+        names[disk.pool or offered or host.spec.pool] = None
+    return {name: host.pool(name) for name in names}
+
+
+def _volumes(host: Host, spec: VmSpec, catalog: Catalog) -> dict[str, int]:
+    """Data disks of the wanted names that exist and that no VM has: they are adopted with what is on them."""
+    found: dict[str, int] = {}
+    for disk in spec.data_disks or ():
+        offered = catalog.disk_offering(disk.offering).pool if disk.offering else ""
+        pool = disk.pool or offered or host.spec.pool
+        volume = host.volume(pool, data_volume(disk.name))
+        if volume is None:
+            continue
+        holder = _holder(host, pool, volume.name)
+        if holder:
+            raise AblestackError(
+                Code.IN_USE,
+                f"data disk '{disk.name}' belongs to VM '{holder.name}'",
+                "choose another name, or detach it there first",
+            )
+        found[f"{pool}/{volume.name}"] = volume.capacity
+    return found
+
+
+def _holder(host: Host, pool: str, volume: str) -> VmFacts | None:
+    """The VM that has this data disk. A destroyed VM's kept disk is free (SEMANTICS 6)."""
+    for ref in host.domains():
+        vm = host.vm(ref)
+        disks = vm.record.data_disks if vm.record and vm.exists else ()
+        if any((disk.pool, disk.volume) == (pool, volume) for disk in disks):
+            return vm
+    return None
+
+
+def _taken(host: Host, spec: VmSpec) -> dict[str, str]:
+    """Addresses and MACs other VMs of the host have; read only where the user names one."""
+    if not any(nic.ip or nic.mac for nic in spec.networks or ()):
+        return {}
+    taken: dict[str, str] = {}
+    for ref in host.domains():
+        vm = host.vm(ref)
+        for nic in vm.config.nics:
+            taken[nic.mac] = vm.name
+        for nic_record in vm.record.nics if vm.record else ():
+            if nic_record.ip:
+                taken[nic_record.ip] = vm.name
+    return taken
+
+
+def _members(host: Host, groups: tuple[str, ...]) -> dict[str, int]:
+    """How many VMs of each affinity group are on the host, running or not."""
+    count = dict.fromkeys(groups, 0)
+    for ref in host.domains():
+        vm = host.vm(ref)
+        if vm.record and vm.exists:
+            for group in groups:
+                count[group] += group in vm.record.affinity_groups
+    return count

@@ -1,0 +1,127 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Finds templates on a host, and what uses them."""
+
+from __future__ import annotations
+
+from ..hypervisor.port import Host
+from ..model.errors import AblestackError, Code
+from ..model.naming import (
+    TEMPLATE_FORMATS,
+    template_claim,
+    template_descriptor,
+    template_image,
+    template_of,
+    template_volumes,
+)
+from ..model.resources import Template, TemplateCopy
+from ..model.template_descriptor import MAX_DESCRIPTOR, decode_descriptor
+from ..model.vm import VmFacts
+
+
+def find_template(host: Host, name: str) -> TemplateCopy:
+    """The template on that host, Ready or not; one that is absent has no volumes.
+
+    Three calls where it is Ready: descriptor, its content, image. Unsupported where a newer version of ours wrote it.
+    """
+    pool = host.spec.templates
+    descriptor = host.volume(pool, template_descriptor(name))
+    if descriptor is None:
+        # The miss has refreshed the pool, so this listing is fresh.
+        known = host.volume_names(pool)
+        volumes = tuple(volume for volume in template_volumes(name) if volume in known)
+        reason = "its image is not complete" if volumes else f"there is no template '{name}' on host '{host.spec.name}'"
+        return TemplateCopy(host.spec.name, pool, "", None, ready=False, reason=reason, name=name, volumes=volumes)
+    return _described(host, name, None)
+
+
+def list_templates(host: Host) -> tuple[TemplateCopy, ...]:
+    """All templates of that host by name; what cannot be read is shown as NotReady with the reason."""
+    pool = host.spec.templates
+    known = host.volume_names(pool)
+    names = sorted({template_of(volume) for volume in known} - {""})
+    copies = []
+    for name in names:
+        volumes = tuple(volume for volume in template_volumes(name) if volume in known)
+        try:
+            if volumes[0] == template_descriptor(name):
+                copies.append(_described(host, name, volumes))
+                continue
+            reason = "its image is not complete"
+        except AblestackError as error:
+            if error.code is not Code.UNSUPPORTED:
+                raise
+            reason = error.message
+        copies.append(TemplateCopy(host.spec.name, pool, "", None, False, reason, name, volumes))
+    return tuple(copies)
+
+
+def _described(host: Host, name: str, volumes: tuple[str, ...] | None) -> TemplateCopy:
+    """The template whose descriptor is there; `volumes` are looked up where they are needed and not given."""
+    pool, template, reason = host.spec.templates, None, ""
+    try:
+        template = _read_descriptor(host, name)
+    except AblestackError as error:
+        if error.code is not Code.INVALID_STATE:
+            raise
+        reason = error.message
+    image = host.volume(pool, template_image(name, template.format)) if template else None
+    if template and image:
+        found = volumes or (template_descriptor(name), image.name)
+        return TemplateCopy(host.spec.name, pool, image.path, template, True, "", name, found)
+    if volumes is None:
+        known = host.volume_names(pool)
+        volumes = tuple(volume for volume in template_volumes(name) if volume in known)
+    return TemplateCopy(host.spec.name, pool, "", template, False, reason or "its image is missing", name, volumes)
+
+
+def _read_descriptor(host: Host, name: str) -> Template:
+    content = b""
+    for chunk in host.download(host.spec.templates, template_descriptor(name)):
+        content += chunk
+        if len(content) > MAX_DESCRIPTOR:
+            raise AblestackError(Code.INVALID_STATE, "the descriptor is too large to be one")
+    template = decode_descriptor(content)
+    if template.name != name or template.format not in TEMPLATE_FORMATS:
+        raise AblestackError(Code.INVALID_STATE, "the descriptor belongs to another template")
+    return template
+
+
+def is_claimed(copy: TemplateCopy) -> bool:
+    """Whether somebody is copying the image, or died at it."""
+    return template_claim(copy.name) in copy.volumes
+
+
+def all_vms(host: Host) -> tuple[VmFacts, ...]:
+    """Every domain of the host, ours or not; one that is gone meanwhile is left out."""
+    found = []
+    for ref in host.domains():
+        try:
+            found.append(host.vm(ref))
+        except AblestackError as error:
+            if error.code is not Code.NOT_FOUND:
+                raise
+    return tuple(found)
+
+
+def users_of(vms: tuple[VmFacts, ...], name: str, path: str = "") -> tuple[str, ...]:
+    """The names of the VMs that came from the template and are not expunged yet, or have its image at `path` open."""
+    return tuple(sorted({vm.name for vm in vms if _uses(vm, name, path)}))
+
+
+def _uses(vm: VmFacts, name: str, path: str) -> bool:
+    if vm.record and name in (vm.record.template, vm.record.iso):
+        return True
+    configs = [config for config in (vm.config, vm.live) if config]
+    return bool(path) and any(disk.path == path for config in configs for disk in config.disks)
+
+
+def volumes_on(host: Host, path: str) -> tuple[str, ...]:
+    """The volumes, as pool/name, of all pools of the host that stand on the image at `path`."""
+    found = []
+    for pool in host.facts().pools:
+        for name in host.volume_names(pool):
+            volume = host.volume(pool, name)
+            if volume and volume.backing == path:
+                found.append(f"{pool}/{name}")
+    return tuple(found)

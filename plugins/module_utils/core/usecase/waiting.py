@@ -1,0 +1,116 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Waits until a started VM is as far as the task wants: running, agent, ip, ssh, cloud_init."""
+
+from __future__ import annotations
+
+import socket
+import time
+from typing import Callable
+
+from ..hypervisor.port import Host
+from ..model.errors import AblestackError, Code
+from ..model.vm import VmFacts
+
+_PAUSE = 0.5  # seconds between two looks
+_CALL = 3.0  # seconds a single question to the guest may take
+_SSH_PORT = 22
+_LISTENING_SSH = f":{_SSH_PORT:04X} "
+
+Look = Callable[[Host, VmFacts], bool]
+
+
+def wait_for(host: Host, vm: VmFacts, rung: str, timeout: float) -> VmFacts:
+    """Returns the VM with its addresses once it got that far; Timeout ends with the last lines of its console."""
+    if rung in ("none", "running"):
+        return vm
+    deadline = time.monotonic() + timeout
+    tail = host.console_tail(vm.id)
+    try:
+        while not _RUNGS[rung](host, vm):
+            if time.monotonic() >= deadline:
+                raise _too_late(vm, rung, timeout, tail.lines())
+            _still_there(host, vm, rung, tail.lines)
+            time.sleep(_PAUSE)
+    finally:
+        tail.close()
+    return with_addresses(host, vm)
+
+
+def with_addresses(host: Host, vm: VmFacts) -> VmFacts:
+    """The VM with the addresses its NICs have now."""
+    from dataclasses import replace
+
+    return replace(vm, addresses=host.addresses(vm))
+
+
+def _still_there(host: Host, vm: VmFacts, rung: str, console: Callable[[], tuple[str, ...]]) -> None:
+    """A guest that powers off will never get there: say so at once."""
+    ref = next((ref for ref in host.domains() if ref.id == vm.id), None)
+    if ref is None or ref.power.value in ("off", "crashed"):
+        raise AblestackError(
+            Code.INVALID_STATE,
+            f"VM '{vm.name}' went down while waiting for {rung}{_quoted(console())}",
+            "look at its console",
+            console=list(console()),
+        )
+
+
+def _too_late(vm: VmFacts, rung: str, timeout: float, console: tuple[str, ...]) -> AblestackError:
+    return AblestackError(
+        Code.TIMEOUT,
+        f"VM '{vm.name}' runs but did not reach '{rung}' within {timeout:g} s",
+        f"raise wait_timeout, or wait for less{_quoted(console)}",
+        console=list(console),
+    )
+
+
+def _quoted(console: tuple[str, ...]) -> str:
+    return f"; the end of its console: {' | '.join(console[-5:])}" if console else ""
+
+
+def _agent(host: Host, vm: VmFacts) -> bool:
+    return host.agent_ping(vm.id, _CALL)
+
+
+def _address(host: Host, vm: VmFacts) -> str:
+    nics = (vm.live or vm.config).nics
+    found = host.addresses(vm).get(nics[0].mac, ()) if nics else ()
+    return next((ip for ip in found if ":" not in ip), found[0] if found else "")
+
+
+def _ip(host: Host, vm: VmFacts) -> bool:
+    return bool(_address(host, vm))
+
+
+def _ssh(host: Host, vm: VmFacts) -> bool:
+    """By network where there is a route from here, else by asking the guest whether something listens on port 22."""
+    address = _address(host, vm)
+    if address:
+        try:
+            with socket.create_connection((address, _SSH_PORT), timeout=_CALL) as connection:
+                return connection.recv(4) == b"SSH-"
+        except OSError:
+            pass
+    try:
+        _code, table = host.agent_run(vm.id, ("cat", "/proc/net/tcp", "/proc/net/tcp6"), _CALL)
+    except AblestackError:
+        return False
+    return bool(address) and any(_LISTENING_SSH in line and " 0A " in line for line in table.splitlines())
+
+
+def _cloud_init(host: Host, vm: VmFacts) -> bool:
+    try:
+        _code, text = host.agent_run(vm.id, ("cloud-init", "status"), _CALL)
+    except AblestackError:
+        return False
+    if "status: error" in text:
+        raise AblestackError(
+            Code.INVALID_STATE,
+            f"cloud-init failed in VM '{vm.name}'",
+            "look at /var/log/cloud-init-output.log in the guest",
+        )
+    return "status: done" in text
+
+
+_RUNGS: dict[str, Look] = {"agent": _agent, "ip": _ip, "ssh": _ssh, "cloud_init": _cloud_init}

@@ -1,0 +1,187 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Runs a module: options in, one use case, result out. The only reader of check mode and diff."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from enum import Enum
+from typing import Any, Callable, NoReturn
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ..core.model.errors import AblestackError, Code
+from ..core.model.outcome import Incomplete, Outcome
+from ..core.usecase.infrastructure import Infrastructure, Opener
+from .connection import CONNECTION_OPTIONS, EXCLUSIVE, catalog_of
+
+Work = Callable[[Infrastructure], Outcome]
+Prepare = Callable[[Mapping[str, Any]], Work]
+
+# Ansible takes these keys of a result for its own: with `unreachable` it would give up the managed host.
+_RENAMED = {"failed": "failures", "unreachable": "unreachable_hosts"}
+_RESERVED = {"changed", "diff", "invocation", "msg", "skipped", "warnings"}
+# the Debian packages of what requirements.txt names
+_LIBRARIES = {"libvirt": "libvirt-python", "netaddr": "netaddr"}
+
+
+class Module(AnsibleModule):  # type: ignore[misc]
+    """Ansible's own complaints about options get the `error` that all failures have (INTERFACE 10)."""
+
+    def fail_json(self, msg: str, **result: Any) -> NoReturn:
+        result.setdefault("error", {"code": Code.INVALID_INPUT.value, "hint": "", "details": {}})
+        super().fail_json(msg=msg, **result)
+        raise SystemExit(1)
+
+
+def run(options: Mapping[str, Any], prepare: Prepare, *, reads_only: bool = False, **ansible: Any) -> None:
+    """Runs one module to its end. `options` is the specification of its own options, the connection's are added.
+
+    `prepare` turns the values of its own options into the work to do; what it refuses is told before any host is asked.
+    `reads_only`: it never writes, so check mode gets a full connection too: on a read-only one libvirt asks no guest
+    agent for addresses. Whatever else is given goes to AnsibleModule.
+    """
+    module = Module(
+        argument_spec={**CONNECTION_OPTIONS, **options},
+        mutually_exclusive=[*EXCLUSIVE, *ansible.pop("mutually_exclusive", ())],
+        supports_check_mode=True,
+        **ansible,
+    )
+    # a private key put where a public one belongs is a secret all the same
+    module.no_log_values.update(text for text in _texts(module.params) if "PRIVATE KEY" in text)
+    check = module.check_mode and not reads_only
+
+    def work() -> Outcome:
+        task = prepare({key: module.params[key] for key in options})
+        with Infrastructure(catalog_of(module.params, os.environ), open_hosts(check), check) as infrastructure:
+            return task(infrastructure)
+
+    outcome, error = _attempt(work, module.no_log_values)
+    # No exception is pending from here on, so Ansible has no traceback to add.
+    for warning in outcome.warnings:
+        module.warn(warning)
+    result = {**outcome.result, "changed": outcome.changed}
+    if module._diff:
+        result["diff"] = {"before": outcome.before, "after": outcome.after}
+    if error is None:
+        module.exit_json(**result)
+    if not isinstance(error, Incomplete):
+        result = {}
+    module.fail_json(**{**result, "msg": error.sentence, "error": error.as_dict()})
+
+
+def open_hosts(read_only: bool) -> Opener:
+    """How hosts are connected; on a read-only connection libvirt itself refuses every write."""
+    from ..core.hypervisor.connection import connect
+
+    return lambda spec: connect(spec, read_only=read_only)
+
+
+def _attempt(work: Callable[[], Outcome], secrets: Iterable[str]) -> tuple[Outcome, AblestackError | None]:
+    """What came of it, in plain JSON types, and what went wrong."""
+    error: AblestackError | None = None
+    outcome = Outcome()
+    try:
+        try:
+            outcome = work()
+        except Incomplete as failure:
+            outcome, error = failure.outcome, failure
+        except AblestackError as failure:
+            error = failure
+        outcome = _checked(outcome)
+        if error:
+            error.details = plain(error.details)
+    except ImportError as failure:
+        outcome, error = Outcome(), _missing(failure, secrets)
+    except Exception as failure:  # noqa: BLE001 - the last resort: a user gets a sentence, whatever happens
+        outcome, error = Outcome(), _internal(failure, secrets)
+    return outcome, error
+
+
+def _checked(outcome: Outcome) -> Outcome:
+    """The same in plain JSON types, under keys that mean nothing to Ansible."""
+    before, after, result = (plain(part) for part in (outcome.before, outcome.after, outcome.result))
+    result = {_RENAMED.get(key, key): value for key, value in result.items()}
+    taken = _RESERVED & set(result)
+    if taken:
+        raise TypeError(f"a result has keys of Ansible's own: {', '.join(sorted(taken))}")
+    return Outcome(outcome.changed, before, after, result, outcome.warnings)
+
+
+def _missing(failure: ImportError, secrets: Iterable[str]) -> AblestackError:
+    """A library that is not installed: the commonest failure of a first run."""
+    package = _LIBRARIES.get((failure.name or "").partition(".")[0])
+    if package is None:
+        return _internal(failure, secrets)
+    return AblestackError(
+        Code.UNSUPPORTED,
+        f"the Python library {package} is not installed for {sys.executable}",
+        f"install it there (Debian: python3-{package.partition('-')[0]}; else: pip install {package}), "
+        "or choose another Python by ansible_python_interpreter",
+    )
+
+
+def _internal(failure: Exception, secrets: Iterable[str]) -> AblestackError:
+    """A mistake of ours: its kind and place, and its text unless that quotes a secret."""
+    text = " ".join(str(failure).split())[:200]
+    quoted = any(line in text for secret in secrets for line in map(str.strip, secret.splitlines()) if len(line) > 3)
+    kind = type(failure).__name__
+    return AblestackError(
+        Code.INTERNAL,
+        f"unexpected {kind}: {text}" if text and not quoted else f"unexpected {kind}",
+        "this is a mistake in the collection: please report it with error.details",
+        kind=kind,
+        calls=_calls(failure),
+    )
+
+
+def _calls(failure: BaseException) -> list[str]:
+    """Where it happened, innermost last: file, line and function, without the code that a traceback quotes."""
+    calls = []
+    trace = failure.__traceback__
+    while trace is not None:
+        code = trace.tb_frame.f_code
+        place = code.co_filename.replace("\\", "/").rpartition("/")[2]
+        calls.append(f"{place}:{trace.tb_lineno} {code.co_name}")
+        trace = trace.tb_next
+    return calls[-8:]
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Every text in some data."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for item in value.values():
+            yield from _texts(item)
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            yield from _texts(item)
+
+
+def plain(value: Any) -> Any:
+    """The same data of dicts with text keys, lists, texts, numbers, truth values and None; else TypeError.
+
+    Strict on purpose: JSON encoders print what they do not know as its repr, and playbooks then compare with that.
+    """
+    if isinstance(value, Enum):
+        if not isinstance(value, str):
+            raise TypeError(f"{type(value).__name__} has no place in a result")
+        return str(value.value)
+    if value is None or isinstance(value, (str, bool, int, float)):
+        return value
+    if isinstance(value, Mapping):
+        return {_key(key): plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    if isinstance(value, (set, frozenset)):
+        return sorted(plain(item) for item in value)
+    raise TypeError(f"{type(value).__name__} has no place in a result")
+
+
+def _key(key: Any) -> str:
+    if isinstance(key, Enum) or not isinstance(key, str):
+        raise TypeError(f"a key of a result is {type(key).__name__}, not a text")
+    return key

@@ -24,7 +24,6 @@ extends_documentation_fragment:
   - ablestack.kvm.connection
   - ablestack.kvm.attributes
 requirements:
-  - netaddr >= 0.8
   - pycdlib >= 1.12
 seealso:
   - module: ablestack.kvm.ablestack_vm_info

@@ -23,8 +23,6 @@ Prepare = Callable[[Mapping[str, Any]], Work]
 # Ansible takes these keys of a result for its own: with `unreachable` it would give up the managed host.
 _RENAMED = {"failed": "failures", "unreachable": "unreachable_hosts"}
 _RESERVED = {"changed", "diff", "invocation", "msg", "skipped", "warnings"}
-# the Debian packages of what requirements.txt names
-_LIBRARIES = {"libvirt": "libvirt-python", "netaddr": "netaddr"}
 
 
 class Module(AnsibleModule):  # type: ignore[misc]
@@ -74,9 +72,9 @@ def run(options: Mapping[str, Any], prepare: Prepare, *, reads_only: bool = Fals
 
 def open_hosts(read_only: bool) -> Opener:
     """How hosts are connected; on a read-only connection libvirt itself refuses every write."""
-    from ..core.hypervisor.connection import connect
+    from ..core.hypervisor.connection import open_host
 
-    return lambda spec: connect(spec, read_only=read_only)
+    return lambda spec: open_host(spec, read_only=read_only)
 
 
 def _attempt(work: Callable[[], Outcome], secrets: Iterable[str]) -> tuple[Outcome, AblestackError | None]:
@@ -93,10 +91,8 @@ def _attempt(work: Callable[[], Outcome], secrets: Iterable[str]) -> tuple[Outco
         outcome = _checked(outcome)
         if error:
             error.details = plain(error.details)
-    except ImportError as failure:
-        outcome, error = Outcome(), _missing(failure, secrets)
     except Exception as failure:  # noqa: BLE001 - the last resort: a user gets a sentence, whatever happens
-        outcome, error = Outcome(), _internal(failure, secrets)
+        outcome, error = Outcome(), _unexpected(failure, secrets)
     return outcome, error
 
 
@@ -110,31 +106,31 @@ def _checked(outcome: Outcome) -> Outcome:
     return Outcome(outcome.changed, before, after, result, outcome.warnings)
 
 
-def _missing(failure: ImportError, secrets: Iterable[str]) -> AblestackError:
-    """A library that is not installed: the commonest failure of a first run."""
-    package = _LIBRARIES.get((failure.name or "").partition(".")[0])
-    if package is None:
-        return _internal(failure, secrets)
-    return AblestackError(
-        Code.UNSUPPORTED,
-        f"the Python library {package} is not installed for {sys.executable}",
-        f"install it there (Debian: python3-{package.partition('-')[0]}; else: pip install {package}), "
-        "or choose another Python by ansible_python_interpreter",
-    )
-
-
-def _internal(failure: Exception, secrets: Iterable[str]) -> AblestackError:
-    """A mistake of ours: its kind and place, and its text unless that quotes a secret."""
-    text = " ".join(str(failure).split())[:200]
-    quoted = any(line in text for secret in secrets for line in map(str.strip, secret.splitlines()) if len(line) > 3)
-    kind = type(failure).__name__
+def _unexpected(failure: Exception, secrets: Iterable[str]) -> AblestackError:
+    """A library that is not installed, else a mistake of ours: its kind and place, and its text."""
+    library = (failure.name or "").partition(".")[0] if isinstance(failure, ModuleNotFoundError) else ""
+    if library and not library.startswith("ansible"):
+        return AblestackError(
+            Code.UNSUPPORTED,
+            f"the Python library {library} is not installed for {sys.executable}",
+            "install it there, or choose another Python by ansible_python_interpreter",
+        )
+    kind, text = type(failure).__name__, _squeezed(str(failure))
+    lines = (_squeezed(line) for secret in secrets for line in secret.splitlines())
+    if not text or any(line in text for line in lines if len(line) > 3):
+        text = "its text is withheld" if text else "it says nothing more"
     return AblestackError(
         Code.INTERNAL,
-        f"unexpected {kind}: {text}" if text and not quoted else f"unexpected {kind}",
-        "this is a mistake in the collection: please report it with error.details",
+        f"unexpected {kind}: {text[:200]}",
+        "this is a mistake in the collection; please report it with error.details",
         kind=kind,
         calls=_calls(failure),
     )
+
+
+def _squeezed(text: str) -> str:
+    """On one line."""
+    return " ".join(text.split())
 
 
 def _calls(failure: BaseException) -> list[str]:

@@ -39,11 +39,11 @@ _UNITS = {
     "g": GIB, "gib": GIB, "gb": 1000**3,
     "t": 1024**4, "tib": 1024**4, "tb": 1000**4,
 }  # fmt: skip
-_SIZE = re.compile(r"^\s*(\d+(?:\.\d+)?)\s*([a-zA-Z]*)\s*\Z")
-_LABEL = re.compile(r"^[a-z]([a-z0-9-]{0,61}[a-z0-9])?\Z", re.IGNORECASE)
+_SIZE = re.compile(r"^\s*(\d{1,15}(?:\.\d{1,9})?)\s*([a-zA-Z]*)\s*\Z", re.ASCII)
+_LABEL = re.compile(r"^[a-z]([a-z0-9-]{0,61}[a-z0-9])?\Z", re.IGNORECASE | re.ASCII)
 _FILE_STEM = re.compile(r"^[A-Za-z0-9]([A-Za-z0-9._-]{0,126}[A-Za-z0-9])?\Z")
-_UUID = re.compile(r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\Z", re.IGNORECASE)
-_MAC = re.compile(r"^([0-9a-f]{2}:){5}[0-9a-f]{2}\Z", re.IGNORECASE)
+_UUID = re.compile(r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\Z", re.IGNORECASE | re.ASCII)
+_MAC = re.compile(r"^([0-9a-f]{2}:){5}[0-9a-f]{2}\Z", re.IGNORECASE | re.ASCII)
 _TIME_FORMAT = "%Y-%m-%dT%H:%M:%SZ"
 
 
@@ -57,6 +57,8 @@ def _size(value: Any, plain_unit: int, what: str, example: str) -> int:
     size = int(float(match.group(1)) * unit)
     if size <= 0:
         raise invalid(f"{what} must be greater than zero, not '{value}'")
+    if size >= 2**63:
+        raise invalid(f"{what} '{value}' is more than any disk or machine holds")
     return size
 
 

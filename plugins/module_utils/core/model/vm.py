@@ -31,6 +31,7 @@ class Phase(str, Enum):
     SETTLED = ""
     DEPLOYING = "deploying"  # defined, its volumes may be missing or half made
     STARTING = "starting"  # complete on disk, the first start was wanted and may not have happened
+    RESTARTING = "restarting"  # it ran, was stopped for a change, and has to run again
     DESTROYED = "destroyed"
     RECOVERING = "recovering"  # claimed to be recovered; the name says whether it got its own back
     EXPUNGING = "expunging"
@@ -229,7 +230,7 @@ class VmFacts:
             return "Expunging"
         if not self.exists:
             return "Destroyed"
-        if self.phase in (Phase.DEPLOYING, Phase.STARTING) and not self.is_active:
+        if self.phase in (Phase.DEPLOYING, Phase.STARTING, Phase.RESTARTING) and not self.is_active:
             return "Starting"
         return {
             Power.RUNNING: "Running",

@@ -4,18 +4,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from ..model.errors import AblestackError, Code, invalid
-from ..model.naming import VmNames, data_volume, disk_target
+from ..model.naming import VmNames
 from ..model.plan_parts import Change, Plan, Step
 from ..model.resources import VolumeSpec
 from ..model.seed_content import SeedContent
 from ..model.values import gib
 from ..model.vm import CDROM_DEVICE, DiskConfig, DiskRecord, Mark, Phase, Power, VmConfig, VmFacts, VmRecord
-from ..model.vm_spec import DiskSpec
+from .disks import DiskPlan, assign_devices, data_disk
 from .nics import NicPlan, plan_nic
-from .offering import Compute, DiskSize, compute_of, data_size, root_size
+from .offering import Compute, compute_of, data_size, root_size
 from .request import Site, VmRequest
 from .steps import (
     CloneVolume,
@@ -33,16 +33,6 @@ ISO_TARGET, SEED_TARGET = "sdd", "sde"
 _SEED_SIZE = 1024**2  # what a seed takes at the most, for the capacity check
 
 
-@dataclass(frozen=True)
-class _Disk:
-    """One disk of the VM to be: its definition, its record, and the steps that make its volume."""
-
-    config: DiskConfig
-    record: DiskRecord
-    steps: tuple[Step, ...] = ()
-    needs: int = 0  # bytes that must be available now
-
-
 def plan_deploy(request: VmRequest, site: Site) -> Plan[VmFacts]:
     """Everything from nothing to a VM that is Running, or Stopped with `start: false`."""
     spec, fresh = request.spec, request.fresh
@@ -54,9 +44,9 @@ def plan_deploy(request: VmRequest, site: Site) -> Plan[VmFacts]:
     config = _config(request, site, names, compute, disks, nics, record)
     wants_start = spec.state != "stopped" and (spec.start or spec.state in ("started", "restarted"))
     deploying = replace(record, mark=Mark(Phase.DEPLOYING, fresh.now, owner=fresh.owner))
-    steps: list[Step] = [DefineVm(replace(config, record=deploying))]
-    for disk in disks:
-        steps += disk.steps
+    steps: list[Step] = [step for disk in disks for step in disk.frees]
+    steps.append(DefineVm(replace(config, record=deploying)))
+    steps += [step for disk in disks for step in disk.steps]
     steps.append(WriteSeed(site.host.spec.pool, names.seed_volume, _seed(request, names, nics)))
     steps += [Reserve(nic.config.network, nic.reservation) for nic in nics if nic.reservation]
     if record.autostart:
@@ -86,7 +76,7 @@ def _nics(request: VmRequest, site: Site) -> list[NicPlan]:
     return nics
 
 
-def _disks(request: VmRequest, site: Site, names: VmNames) -> list[_Disk]:
+def _disks(request: VmRequest, site: Site, names: VmNames) -> list[DiskPlan]:
     spec = request.spec
     disks = [_root(request, site, names)]
     wanted = spec.data_disks or ()
@@ -96,18 +86,18 @@ def _disks(request: VmRequest, site: Site, names: VmNames) -> list[_Disk]:
             f"{len(wanted)} data disks are more than the {limit} a VM may have", "see settings.max_data_disks"
         )
     for disk, device in zip(wanted, assign_devices(wanted, ())):
-        disks.append(_data(disk, device, request, site))
+        disks.append(data_disk(disk, device, data_size(disk, request.catalog), site))
     pool = site.host.spec.pool
     iso_target = DiskConfig(ISO_TARGET, site.iso_path, "cdrom", "scsi", "raw")
     disks.append(
-        _Disk(iso_target, DiskRecord(site.iso.name if site.iso else "", "iso", CDROM_DEVICE, ISO_TARGET, "", ""))
+        DiskPlan(iso_target, DiskRecord(site.iso.name if site.iso else "", "iso", CDROM_DEVICE, ISO_TARGET, "", ""))
     )
     seed = DiskConfig(SEED_TARGET, f"{site.pool.path}/{names.seed_volume}", "cdrom", "scsi", "raw")
-    disks.append(_Disk(seed, DiskRecord("seed", "seed", -1, SEED_TARGET, pool, names.seed_volume), needs=_SEED_SIZE))
+    disks.append(DiskPlan(seed, DiskRecord("seed", "seed", -1, SEED_TARGET, pool, names.seed_volume), needs=_SEED_SIZE))
     return disks
 
 
-def _root(request: VmRequest, site: Site, names: VmNames) -> _Disk:
+def _root(request: VmRequest, site: Site, names: VmNames) -> DiskPlan:
     spec, template = request.spec, site.template
     size = root_size(spec, request.catalog, template.size if template else 0)
     pool = site.pools.get(size.pool) if size.pool else site.pool
@@ -128,55 +118,10 @@ def _root(request: VmRequest, site: Site, names: VmNames) -> _Disk:
         step = (CreateVolume(volume),)
     config = DiskConfig("vda", f"{pool.path}/{names.root_volume}", max_iops=size.max_iops)
     record = DiskRecord("root", "root", 0, "vda", pool.name, names.root_volume, size.size, size.offering, size.min_iops)
-    return _Disk(config, record, step, needs)
+    return DiskPlan(config, record, step, needs)
 
 
-def _data(disk: DiskSpec, device: int, request: VmRequest, site: Site) -> _Disk:
-    size = data_size(disk, request.catalog)
-    return data_disk(disk, device, size, site)
-
-
-def data_disk(disk: DiskSpec, device: int, size: DiskSize, site: Site) -> _Disk:
-    """A data disk: its volume is made, or adopted with its data where a free one of that name exists."""
-    pool = site.pools.get(size.pool or site.pool.name, site.pool)
-    volume = data_volume(disk.name)
-    have = site.volumes.get(f"{pool.name}/{volume}")
-    steps: tuple[Step, ...] = ()
-    needs = 0
-    if have is None:
-        steps = (CreateVolume(VolumeSpec(pool.name, volume, size.size, fat=size.fat)),)
-        needs = size.size if size.fat else 0
-    elif have > size.size:
-        raise invalid(f"data disk '{disk.name}' exists with {gib(have)} GiB", "disks only grow: ask for at least that")
-    elif have < size.size:
-        steps = (GrowVolume(pool.name, volume, size.size),)
-    target = disk_target(device)
-    return _Disk(
-        DiskConfig(target, f"{pool.path}/{volume}", max_iops=size.max_iops),
-        DiskRecord(disk.name, "data", device, target, pool.name, volume, size.size, size.offering, size.min_iops),
-        steps,
-        needs,
-    )
-
-
-def assign_devices(wanted: tuple[DiskSpec, ...], taken: tuple[int, ...]) -> list[int]:
-    """Device ids for data disks in list order: given ones are kept, others get the lowest free (never 0 or 3)."""
-    used = {0, CDROM_DEVICE, *taken}
-    for disk in wanted:
-        if disk.device is None:
-            continue
-        if disk.device in used or not 0 < disk.device < 24:
-            raise invalid(f"device {disk.device} of data disk '{disk.name}' is taken or not usable", "leave it out")
-        used.add(disk.device)
-    devices = []
-    for disk in wanted:
-        device = disk.device if disk.device is not None else next(n for n in range(1, 99) if n not in used)
-        used.add(device)
-        devices.append(device)
-    return devices
-
-
-def _record(request: VmRequest, site: Site, compute: Compute, disks: list[_Disk], nics: list[NicPlan]) -> VmRecord:
+def _record(request: VmRequest, site: Site, compute: Compute, disks: list[DiskPlan], nics: list[NicPlan]) -> VmRecord:
     spec = request.spec
     return VmRecord(
         name=spec.name,
@@ -206,7 +151,7 @@ def _config(
     site: Site,
     names: VmNames,
     compute: Compute,
-    disks: list[_Disk],
+    disks: list[DiskPlan],
     nics: list[NicPlan],
     record: VmRecord,
 ) -> VmConfig:
@@ -271,7 +216,7 @@ def public_keys(request: VmRequest) -> tuple[str, ...]:
     return pairs + tuple(spec.ssh_public_keys or ())
 
 
-def _check_space(site: Site, disks: list[_Disk]) -> None:
+def _check_space(site: Site, disks: list[DiskPlan]) -> None:
     """A pool that is full already is told before anything is made; thin disks may overcommit it."""
     needed: dict[str, int] = {}
     for disk in disks:

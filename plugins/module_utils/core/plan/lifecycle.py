@@ -124,6 +124,12 @@ def plan_recover(request: VmRequest) -> Plan[VmFacts]:
             f"there is no destroyed VM '{request.spec.name or request.spec.id}' to recover",
             "ablestack_vm_info with states: [Destroyed] lists those there are",
         )
+    if vm is not None:
+        raise AblestackError(
+            Code.ALREADY_EXISTS,
+            f"the name '{vm.name}' is taken by the VM with id {vm.id} on host '{vm.host.name}'",
+            "destroy or expunge that one first",
+        )
     record, names = record_of(chosen), names_of(chosen)
     settled = replace(record, mark=Mark())
     recovering = replace(record, mark=replace(record.mark, phase=Phase.RECOVERING, owner=request.fresh.owner))

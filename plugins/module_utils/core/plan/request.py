@@ -44,6 +44,7 @@ class Site:
     networks: Mapping[str, NetworkFacts] = field(default_factory=dict)
     pools: Mapping[str, PoolFacts] = field(default_factory=dict)
     volumes: Mapping[str, int] = field(default_factory=dict)  # sizes of free data disks that exist, by pool/name
+    lenders: Mapping[str, VmFacts] = field(default_factory=dict)  # destroyed VMs that still list such a disk
     addresses_taken: Mapping[str, str] = field(default_factory=dict)  # ip or MAC -> VM that has it
 
 

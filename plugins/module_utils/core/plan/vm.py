@@ -7,7 +7,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ..model.errors import AblestackError, Code
-from ..model.plan_parts import RESTART, Change, Plan, Step
+from ..model.plan_parts import RESTART, Change, Plan
 from ..model.vm import Mark, Phase, VmFacts
 from .change import Edits, compare
 from .deploy import plan_deploy
@@ -76,32 +76,37 @@ def _until(request: VmRequest) -> str:
 
 
 def _existing(request: VmRequest, vm: VmFacts) -> Plan[VmFacts]:
-    settle = _settle(request, vm)
-    settled = settle.predicted or vm
-    edits = compare(request, settled)
+    edits = compare(request, vm)
+    if edits.refusals:
+        return Plan(tuple(edits.changes), (), tuple(edits.refusals), vm)
     if request.spec.state == "stopped":
-        power = plan_power(request, settled)
-        plan = _join(power, _apply(edits, off(settled)))
-    elif edits.needs_power_off and settled.is_active:
-        plan = _around_restart(request, settled, edits)
+        plan = _join(plan_power(request, vm), _apply(edits, off(vm)))
+    elif edits.needs_power_off and vm.is_active:
+        plan = _around_restart(request, vm, edits)
     else:
-        changed = _apply(edits, settled)
-        plan = _join(changed, plan_power(request, changed.predicted or settled))
-    return replace(_join(settle, plan), refusals=tuple(edits.refusals) + plan.refusals)
+        changed = _apply(edits, vm)
+        changed_vm = changed.predicted or vm
+        plan = _join(changed, _first_start(request, changed_vm) or plan_power(request, changed_vm))
+    return _settled(vm, plan)
 
 
-def _settle(request: VmRequest, vm: VmFacts) -> Plan[VmFacts]:
-    """Ends a first start or a recovery that a killed run left open."""
-    if vm.phase not in (Phase.STARTING, Phase.RECOVERING) or vm.record is None:
-        return Plan(predicted=vm)
+def _first_start(request: VmRequest, vm: VmFacts) -> Plan[VmFacts] | None:
+    """The start that a killed run still owes: the first one, or the one after a change."""
+    owed = vm.phase is Phase.RESTARTING or (vm.phase is Phase.STARTING and request.spec.start)
+    if not owed or vm.is_active or request.spec.state != "present":
+        return None
+    return Plan((Change("state", vm.state, "Running"),), (Start(vm.id),), predicted=on(vm))
+
+
+def _settled(before: VmFacts, plan: Plan[VmFacts]) -> Plan[VmFacts]:
+    """Clears the mark of a start or a recovery that a killed run left open, once the rest is done."""
+    vm = plan.predicted
+    if vm is None or vm.record is None or before.phase is Phase.SETTLED or plan.refusals:
+        return plan
     record = replace(vm.record, mark=Mark())
     after = replace(vm, config=replace(vm.config, record=record))
-    steps: tuple[Step, ...] = (SetRecord(vm.id, record),)
-    first = vm.phase is Phase.STARTING
-    if first and not vm.is_active and request.spec.start and request.spec.state == "present":
-        steps = (Start(vm.id), *steps)
-        after = on(after)
-    return Plan((Change("state", vm.state, after.state),), steps, predicted=after)
+    changes = plan.changes or (Change("state", before.state, after.state),)
+    return replace(plan, changes=changes, steps=(*plan.steps, SetRecord(vm.id, record)), predicted=after)
 
 
 def _apply(edits: Edits, vm: VmFacts) -> Plan[VmFacts]:
@@ -116,8 +121,8 @@ def _apply(edits: Edits, vm: VmFacts) -> Plan[VmFacts]:
 
 
 def _around_restart(request: VmRequest, vm: VmFacts, edits: Edits) -> Plan[VmFacts]:
-    """Stops it, changes it, starts it: only where the user allowed that."""
-    if not request.spec.allow_restart:
+    """Stops it, changes it, starts it: only where the user allowed that. The mark remembers that it has to run."""
+    if not request.spec.allow_restart or vm.record is None:
         needs = ", ".join(change.path for change in edits.changes if change.impact == RESTART)
         refusal = AblestackError(
             Code.INVALID_STATE,
@@ -126,9 +131,18 @@ def _around_restart(request: VmRequest, vm: VmFacts, edits: Edits) -> Plan[VmFac
             changes=[change.as_dict() for change in edits.changes],
         )
         return Plan(tuple(edits.changes), (), (refusal,), vm)
-    changed = _apply(edits, off(vm))
-    start = Plan(steps=(Start(vm.id),), predicted=on(changed.predicted or vm))
-    return _join(Plan(steps=stop_steps(request, vm), predicted=off(vm)), changed, start)
+    mark = Mark(Phase.RESTARTING, request.fresh.now, owner=request.fresh.owner)
+    marked = replace(vm.record, mark=mark)
+    stopped = replace(off(vm), config=replace(vm.config, record=marked))
+    record = replace(edits.record, mark=mark)
+    changed = _apply(replace(edits, record=record, config=replace(edits.config, record=record)), stopped)
+    running = on(changed.predicted or stopped)
+    settled = replace(running, config=replace(running.config, record=edits.record), live=None)
+    return _join(
+        Plan(steps=(SetRecord(vm.id, marked), *stop_steps(request, vm)), predicted=stopped),
+        changed,
+        Plan(steps=(Start(vm.id), SetRecord(vm.id, edits.record)), predicted=on(settled)),
+    )
 
 
 def _join(*plans: Plan[VmFacts]) -> Plan[VmFacts]:

@@ -11,9 +11,8 @@ from typing import Any, Callable
 from ..hypervisor.port import Host
 from ..model.errors import AblestackError, Code
 from ..model.plan_parts import Step
-from ..model.resources import VolumeSpec
-from ..model.seed_content import SeedContent
 from ..plan import steps as verbs
+from .seeding import write_seed
 
 
 def execute(
@@ -33,7 +32,9 @@ def execute(
                 after[type(step)]()
         except AblestackError as error:
             if undo:
-                _take_back(host, done)
+                # The failed step may have done its part; but what it found there already is somebody else's.
+                ours = error.code is not Code.ALREADY_EXISTS and step not in done
+                _take_back(host, [*done, step] if ours else done)
             error.details = {**error.details, "step": type(step).__name__, "steps_done": 0 if undo else len(done)}
             raise
     return len(done)
@@ -116,30 +117,6 @@ def _delete_own(host: Host, step: verbs.DeleteOwnVolumes) -> None:
             host.delete_volume(step.pool, name)
 
 
-def _write_seed(host: Host, step: verbs.WriteSeed) -> None:
-    from ..seed.seed import build_seed, read_seed
-
-    content = step.content
-    if step.keep:
-        old = read_seed(b"".join(host.download(step.pool, step.volume)))
-        kept = {name: getattr(old, name) for name in step.keep}
-        content = SeedContent(**{**_fields(content), **kept})
-    image = build_seed(content)
-    volume = VolumeSpec(step.pool, step.volume, len(image), "raw")
-    try:
-        host.create_volume(volume)
-    except AblestackError as error:
-        if error.code is not Code.ALREADY_EXISTS:
-            raise
-        host.delete_volume(step.pool, step.volume)
-        host.create_volume(volume)
-    host.upload(step.pool, step.volume, [image])
-
-
-def _fields(content: SeedContent) -> dict[str, Any]:
-    return {name: getattr(content, name) for name in SeedContent.__dataclass_fields__}
-
-
 _DO: dict[type, Callable[[Host, Any], Any]] = {
     verbs.DefineVm: lambda host, step: host.define(step.config),
     verbs.RedefineVm: lambda host, step: host.redefine(step.before, step.after),
@@ -153,7 +130,7 @@ _DO: dict[type, Callable[[Host, Any], Any]] = {
     verbs.GrowVolume: lambda host, step: host.resize_volume(step.pool, step.volume, step.size),
     verbs.DeleteVolume: lambda host, step: host.delete_volume(step.pool, step.volume),
     verbs.DeleteOwnVolumes: _delete_own,
-    verbs.WriteSeed: _write_seed,
+    verbs.WriteSeed: write_seed,
     verbs.Reserve: lambda host, step: host.reserve(step.network, step.reservation),
     verbs.Release: lambda host, step: host.release(step.network, step.mac),
     verbs.Start: lambda host, step: host.start(step.vm_id),

@@ -42,6 +42,9 @@ def locate(infra: Infrastructure, name: str, vm_id: str = "") -> Located:
     vms = [vm for on_host in found.values() for vm in on_host]
     if vm_id:
         chosen = next((vm for vm in vms if vm.id == vm_id), None)
+        if chosen and not name and len(infra.catalog.hosts) > 1:
+            # Only now the name is known, and other hosts may have VMs of that name too.
+            return locate(infra, chosen.name, vm_id)
         if chosen and name and chosen.name.lower() != name.lower():
             raise invalid(f"the VM with id {vm_id} is named '{chosen.name}', not '{name}'", "give one of the two")
         existing = [vm for vm in vms if vm.exists and (chosen is None or not chosen.exists or vm is chosen)]

@@ -5,19 +5,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 from ..hypervisor.port import Host
 from ..model.catalog import Catalog, HostSpec
 from ..model.errors import AblestackError, Code
 from ..model.naming import data_volume
-from ..model.resources import HostFacts, NetworkFacts, PoolFacts, Template
+from ..model.resources import HostFacts, NetworkFacts, PoolFacts, Template, VolumeFacts
 from ..model.vm import VmFacts
 from ..model.vm_spec import VmSpec
 from ..plan.offering import compute_of
 from ..plan.placement import Candidate, Demand, Placement, place
 from ..plan.request import Site
 from .infrastructure import Infrastructure
+from .query import read_vms
 
 
 @dataclass(frozen=True)
@@ -29,14 +31,19 @@ class _Found:
     lacking: AblestackError | None = None
 
 
-def choose_site(infra: Infrastructure, spec: VmSpec, draw: float) -> tuple[Site, Placement]:
-    """The best host for the spec, and why; raises what place() raises when there is none."""
+def choose_site(
+    infra: Infrastructure, spec: VmSpec, draw: float, without: VmFacts | None = None
+) -> tuple[Site, Placement]:
+    """The best host for the spec, and why; raises what place() raises when there is none.
+
+    `without` is a half deployed VM that is about to go: what it holds counts as free.
+    """
     catalog = infra.catalog
     compute = compute_of(spec, catalog)
     named = spec.host or ""
     chosen = infra.selected(spec.zone, spec.pod, spec.cluster, (named,) if named else ())
     asked = tuple(host for host in chosen if host.state == "enabled")
-    found, errors = infra.on_hosts(lambda host: _survey(host, spec, catalog), asked)
+    found, errors = infra.on_hosts(lambda host: _survey(host, spec, catalog, without), asked)
     candidates = []
     for host in chosen:
         on_host = found.get(host.name)
@@ -53,16 +60,16 @@ def choose_site(infra: Infrastructure, spec: VmSpec, draw: float) -> tuple[Site,
     return site, placement
 
 
-def _survey(host: Host, spec: VmSpec, catalog: Catalog) -> _Found:
+def _survey(host: Host, spec: VmSpec, catalog: Catalog, without: VmFacts | None) -> _Found:
     """Everything about one host; what it lacks is kept as an error, for the placement's reasons."""
     groups = spec.affinity_groups or ()
     try:
-        members = _members(host, groups) if groups else {}
+        members = _members(host, groups, without) if groups else {}
         facts = host.abilities() if catalog.implicit else host.facts()
         template, template_path = _image(host, spec.template, "template")
         iso, iso_path = _image(host, spec.iso, "ISO")
         _check_boot(host.spec, facts, spec, template)
-        networks = {nic.network: _network(host, nic.network) for nic in spec.networks or ()}
+        networks = {nic.network: _network(host, nic.network, without) for nic in spec.networks or ()}
         pools = _pools(host, spec, catalog)
         site = Site(
             host=facts,
@@ -73,8 +80,8 @@ def _survey(host: Host, spec: VmSpec, catalog: Catalog) -> _Found:
             iso_path=iso_path,
             networks=networks,
             pools=pools,
-            volumes=_volumes(host, spec, catalog),
-            addresses_taken=_taken(host, spec),
+            **_volumes(host, spec, catalog, without),
+            addresses_taken=_taken(host, spec, without),
         )
     except AblestackError as error:
         return _Found(None, {}, error)
@@ -118,7 +125,7 @@ def _check_boot(host: HostSpec, facts: HostFacts, spec: VmSpec, template: Templa
         raise AblestackError(Code.UNSUPPORTED, f"host '{host.name}' cannot emulate a TPM", "install swtpm there")
 
 
-def _network(host: Host, name: str) -> NetworkFacts:
+def _network(host: Host, name: str, without: VmFacts | None) -> NetworkFacts:
     network = host.network(name)
     if network is None:
         raise AblestackError(
@@ -130,7 +137,8 @@ def _network(host: Host, name: str) -> NetworkFacts:
         raise AblestackError(
             Code.INVALID_STATE, f"network '{name}' on host '{host.spec.name}' is not active", "start it first"
         )
-    return network
+    gone = {nic.mac for nic in without.config.nics} if without else set()
+    return replace(network, reservations=tuple(row for row in network.reservations if row.mac not in gone))
 
 
 def _pools(host: Host, spec: VmSpec, catalog: Catalog) -> dict[str, PoolFacts]:
@@ -144,56 +152,63 @@ def _pools(host: Host, spec: VmSpec, catalog: Catalog) -> dict[str, PoolFacts]:
     return {name: host.pool(name) for name in names}
 
 
-def _volumes(host: Host, spec: VmSpec, catalog: Catalog) -> dict[str, int]:
+def _volumes(host: Host, spec: VmSpec, catalog: Catalog, without: VmFacts | None) -> dict[str, Any]:
     """Data disks of the wanted names that exist and that no VM has: they are adopted with what is on them."""
-    found: dict[str, int] = {}
+    volumes: dict[str, int] = {}
+    lenders: dict[str, VmFacts] = {}
     for disk in spec.data_disks or ():
         offered = catalog.disk_offering(disk.offering).pool if disk.offering else ""
         pool = disk.pool or offered or host.spec.pool
         volume = host.volume(pool, data_volume(disk.name))
         if volume is None:
             continue
-        holder = _holder(host, pool, volume.name)
-        if holder:
-            raise AblestackError(
-                Code.IN_USE,
-                f"data disk '{disk.name}' belongs to VM '{holder.name}'",
-                "choose another name, or detach it there first",
-            )
-        found[f"{pool}/{volume.name}"] = volume.capacity
-    return found
+        key = f"{pool}/{volume.name}"
+        for holder in _holders(host, pool, volume, without):
+            if holder.exists or holder.record is None:
+                raise AblestackError(
+                    Code.IN_USE,
+                    f"data disk '{disk.name}' belongs to VM '{holder.name}'",
+                    "choose another name, or detach it there first",
+                )
+            lenders[key] = holder
+        volumes[key] = volume.capacity
+    return {"volumes": volumes, "lenders": lenders}
 
 
-def _holder(host: Host, pool: str, volume: str) -> VmFacts | None:
-    """The VM that has this data disk. A destroyed VM's kept disk is free (SEMANTICS 6)."""
-    for ref in host.domains():
-        vm = host.vm(ref)
-        disks = vm.record.data_disks if vm.record and vm.exists else ()
-        if any((disk.pool, disk.volume) == (pool, volume) for disk in disks):
-            return vm
-    return None
+def _holders(host: Host, pool: str, volume: VolumeFacts, without: VmFacts | None) -> list[VmFacts]:
+    """The VMs that have this data disk; a destroyed VM's kept disk is free all the same (SEMANTICS 6)."""
+    holders = []
+    for vm in _others(host, without):
+        recorded = any(
+            (disk.pool, disk.volume) == (pool, volume.name) for disk in (vm.record.disks if vm.record else ())
+        )
+        if recorded or any(disk.path == volume.path for disk in vm.config.disks):
+            holders.append(vm)
+    return holders
 
 
-def _taken(host: Host, spec: VmSpec) -> dict[str, str]:
+def _taken(host: Host, spec: VmSpec, without: VmFacts | None) -> dict[str, str]:
     """Addresses and MACs other VMs of the host have; read only where the user names one."""
     if not any(nic.ip or nic.mac for nic in spec.networks or ()):
         return {}
     taken: dict[str, str] = {}
-    for ref in host.domains():
-        vm = host.vm(ref)
-        for nic in vm.config.nics:
-            taken[nic.mac] = vm.name
-        for nic_record in vm.record.nics if vm.record else ():
-            if nic_record.ip:
-                taken[nic_record.ip] = vm.name
+    for vm in _others(host, without):
+        holder = vm.name if vm.exists else f"destroyed VM {vm.name}"
+        taken.update({nic.mac: holder for nic in vm.config.nics})
+        taken.update({nic.ip: holder for nic in (vm.record.nics if vm.record else ()) if nic.ip})
     return taken
 
 
-def _members(host: Host, groups: tuple[str, ...]) -> dict[str, int]:
+def _others(host: Host, without: VmFacts | None) -> list[VmFacts]:
+    gone = without.id if without else ""
+    vms, _unreadable = read_vms(host, tuple(ref for ref in host.domains() if ref.id != gone))
+    return vms
+
+
+def _members(host: Host, groups: tuple[str, ...], without: VmFacts | None) -> dict[str, int]:
     """How many VMs of each affinity group are on the host, running or not."""
     count = dict.fromkeys(groups, 0)
-    for ref in host.domains():
-        vm = host.vm(ref)
+    for vm in _others(host, without):
         if vm.record and vm.exists:
             for group in groups:
                 count[group] += group in vm.record.affinity_groups

@@ -7,6 +7,7 @@ from __future__ import annotations
 import secrets
 import time
 import uuid
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timezone
@@ -54,7 +55,7 @@ def _apply(infra: Infrastructure, spec: VmSpec, located: Located) -> Outcome:
     placement = None
     if request.existing is None and spec.deploys and spec.state not in ("destroyed", "recovered", "expunged"):
         located.require_all_hosts(spec.name)
-        site, placement = choose_site(infra, spec, _draw())
+        site, placement = choose_site(infra, spec, _draw(), half)
         request = replace(request, site=site)
     elif request.existing is None and not request.destroyed:
         located.require_all_hosts(spec.name or spec.id)

@@ -1,0 +1,84 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Data disks: device ids, and the volume that is made, grown or adopted for each (SEMANTICS 2.4)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from ..model.errors import invalid
+from ..model.naming import data_volume, disk_target
+from ..model.plan_parts import Step
+from ..model.resources import VolumeSpec
+from ..model.values import gib
+from ..model.vm import CDROM_DEVICE, DiskConfig, DiskRecord, VmFacts
+from ..model.vm_spec import DiskSpec
+from .offering import DiskSize
+from .request import Site
+from .steps import CreateVolume, GrowVolume, RedefineVm, SetRecord
+
+
+@dataclass(frozen=True)
+class DiskPlan:
+    """One disk: its definition and record, the steps that make its volume, and those that free it first."""
+
+    config: DiskConfig
+    record: DiskRecord
+    steps: tuple[Step, ...] = ()
+    needs: int = 0  # bytes that must be available now
+    frees: tuple[Step, ...] = ()
+
+
+def data_disk(disk: DiskSpec, device: int, size: DiskSize, site: Site) -> DiskPlan:
+    """A data disk: its volume is made, or adopted with its data where a free one of that name exists."""
+    pool = site.pools.get(size.pool or site.pool.name, site.pool)
+    volume = data_volume(disk.name)
+    key = f"{pool.name}/{volume}"
+    have = site.volumes.get(key)
+    steps: tuple[Step, ...] = ()
+    needs = 0
+    if have is None:
+        steps = (CreateVolume(VolumeSpec(pool.name, volume, size.size, fat=size.fat)),)
+        needs = size.size if size.fat else 0
+    elif have > size.size:
+        raise invalid(f"data disk '{disk.name}' exists with {gib(have)} GiB", "disks only grow: ask for at least that")
+    elif have < size.size:
+        steps = (GrowVolume(pool.name, volume, size.size),)
+    target = disk_target(device)
+    return DiskPlan(
+        DiskConfig(target, f"{pool.path}/{volume}", max_iops=size.max_iops),
+        DiskRecord(disk.name, "data", device, target, pool.name, volume, size.size, size.offering, size.min_iops),
+        steps,
+        needs,
+        take_out(site.lenders[key], volume) if key in site.lenders else (),
+    )
+
+
+def take_out(vm: VmFacts, volume: str) -> tuple[Step, ...]:
+    """Takes a disk out of a destroyed VM, so that recovering it never makes a second writer."""
+    if vm.record is None:
+        return ()
+    targets = {disk.target for disk in vm.record.disks if disk.volume == volume}
+    record = replace(vm.record, disks=tuple(disk for disk in vm.record.disks if disk.target not in targets))
+    disks = tuple(disk for disk in vm.config.disks if disk.target not in targets)
+    return (
+        RedefineVm(vm.config, replace(vm.config, disks=disks, record=record)),
+        SetRecord(vm.id, record),
+    )
+
+
+def assign_devices(wanted: tuple[DiskSpec, ...], taken: tuple[int, ...]) -> list[int]:
+    """Device ids for data disks in list order: given ones are kept, others get the lowest free (never 0 or 3)."""
+    used = {0, CDROM_DEVICE, *taken}
+    for disk in wanted:
+        if disk.device is None:
+            continue
+        if disk.device in used or not 0 < disk.device < 24:
+            raise invalid(f"device {disk.device} of data disk '{disk.name}' is taken or not usable", "leave it out")
+        used.add(disk.device)
+    devices = []
+    for disk in wanted:
+        device = disk.device if disk.device is not None else next(n for n in range(1, 99) if n not in used)
+        used.add(device)
+        devices.append(device)
+    return devices

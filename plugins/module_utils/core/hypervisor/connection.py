@@ -1,0 +1,175 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Connecting to a host within a time limit, and what every part of a connected host shares."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, suppress
+from threading import Lock, Thread
+from typing import Any
+
+from ..model.catalog import HostSpec
+from ..model.errors import AblestackError, Code
+from .port import Host
+from .translate import code_of, libvirt, translate, translated
+
+OPEN_TIMEOUT = 15.0
+KEEPALIVE = (5, 6)
+"""Seconds between two signs of life, and how many may be missed: a host that dies is noticed in half a minute."""
+
+_loop_lock = Lock()
+_loop: list[Thread] = []
+
+
+def open_host(spec: HostSpec, read_only: bool = False, timeout: float = OPEN_TIMEOUT) -> Host:
+    """Connects a host. A read-only connection refuses every write by itself, as check mode wants it.
+
+    HostUnavailable when it cannot be reached within `timeout` seconds, Unsupported without libvirt-python.
+    """
+    if libvirt is None:
+        raise AblestackError(
+            Code.UNSUPPORTED,
+            "the Python binding of libvirt is missing where this module runs",
+            "install the package python3-libvirt there, or libvirt-python from PyPI",
+        )
+    from .libvirt_host import LibvirtHost  # needs the binding
+
+    start_event_loop()
+    return LibvirtHost(spec, _open_in_time(spec, read_only, timeout), read_only)
+
+
+def start_event_loop() -> None:
+    """Events and keepalive need a loop, registered before the first connection; one serves them all."""
+    with _loop_lock:
+        if _loop:
+            return
+        # libvirt would print every error to stderr, on top of raising it
+        libvirt.registerErrorHandler(lambda _context, _error: None, None)
+        libvirt.virEventRegisterDefaultImpl()
+        _loop.append(Thread(target=_run_events, name="libvirt events", daemon=True))
+        _loop[0].start()
+
+
+def _run_events() -> None:
+    while True:
+        with suppress(libvirt.libvirtError):
+            libvirt.virEventRunDefaultImpl()
+
+
+def _open_in_time(spec: HostSpec, read_only: bool, timeout: float) -> Any:
+    """Opens in a thread of its own, since libvirt cannot be told to give up."""
+    attempt = _Attempt(_quiet(spec.uri), read_only)
+    attempt.thread.start()
+    attempt.thread.join(timeout)
+    connection, error = attempt.take()
+    if error is not None:
+        raise _unavailable(spec, error)
+    if connection is None:
+        raise AblestackError(
+            Code.HOST_UNAVAILABLE,
+            f"host '{spec.name}' did not answer within {timeout:g} seconds",
+            f"check that {spec.uri} can be reached from where this module runs",
+            host=spec.name,
+        )
+    with suppress(libvirt.libvirtError):  # not every driver has it
+        connection.setKeepAlive(*KEEPALIVE)
+    return connection
+
+
+class _Attempt:
+    """One try to open a connection; whatever comes after it was given up is closed."""
+
+    def __init__(self, uri: str, read_only: bool) -> None:
+        self.thread = Thread(target=self._open, args=(uri, read_only), name="libvirt open", daemon=True)
+        self._lock = Lock()
+        self._taken = False
+        self._connection: Any = None
+        self._error: Any = None
+
+    def _open(self, uri: str, read_only: bool) -> None:
+        connection = error = None
+        try:
+            connection = libvirt.openReadOnly(uri) if read_only else libvirt.open(uri)
+        except libvirt.libvirtError as raised:
+            error = raised
+        with self._lock:
+            self._connection, self._error = connection, error
+            late = self._taken
+        if late and connection is not None:
+            connection.close()
+
+    def take(self) -> tuple[Any, Any]:
+        """The connection or the error, neither where there is none yet."""
+        with self._lock:
+            self._taken = True
+            return self._connection, self._error
+
+
+def _quiet(uri: str) -> str:
+    """Ssh must not ask for a password or a host key on somebody's terminal."""
+    scheme, _colon, rest = uri.partition("://")
+    if not scheme.endswith("+ssh") or "no_tty=" in rest:
+        return uri
+    return f"{uri}{'&' if '?' in rest else '?'}no_tty=1"
+
+
+def _unavailable(spec: HostSpec, error: Any) -> AblestackError:
+    told = translate(error, "be connected", spec.name)
+    lines = [line.strip() for line in str(told.details["libvirt"]).splitlines() if line.strip()]
+    return AblestackError(
+        Code.HOST_UNAVAILABLE,
+        f"host '{spec.name}' cannot be reached at {spec.uri}",
+        f"libvirt says: {lines[0][:200] if lines else 'nothing'}",
+        **told.details,
+    )
+
+
+class Session:
+    """The connection, and the handles of what was seen through it: a look-up is a round trip, so none is made twice."""
+
+    def __init__(self, spec: HostSpec, connection: Any, read_only: bool) -> None:
+        self.spec = spec
+        self.read_only = read_only
+        self._connection = connection
+        self._domains: dict[str, Any] = {}
+        self._names: dict[str, str] = {}  # by id; a handle does not learn of a rename
+        self._running: dict[str, bool] = {}  # by id, as last seen
+        self._bounded: set[str] = set()  # whose guest agent cannot hang us
+
+    def _asks(self, doing: str) -> AbstractContextManager[None]:
+        """Around calls of libvirt: its errors become ours, saying what could not be done."""
+        return translated(doing, self.spec.name)
+
+    def _domain(self, vm_id: str) -> Any:
+        """The domain's handle; NotFound where there is no such domain."""
+        if vm_id not in self._domains:
+            with self._asks(f"find the domain {vm_id}"):
+                self._keep(self._connection.lookupByUUIDString(vm_id))
+        return self._domains[vm_id]
+
+    def _keep(self, domain: Any) -> str:
+        vm_id: str = domain.UUIDString()
+        self._domains[vm_id] = domain
+        self._names[vm_id] = domain.name()
+        return vm_id
+
+    def _vm(self, vm_id: str) -> str:
+        """The VM as errors name it."""
+        return f"VM '{self._names.get(vm_id, vm_id)}'"
+
+    def _forget(self, vm_id: str) -> None:
+        self._domains.pop(vm_id, None)
+        self._running.pop(vm_id, None)
+        self._bounded.discard(vm_id)
+
+    def _power_is_on(self, vm_id: str) -> bool:
+        """Asks the host whether it runs, paused or not; a domain that is gone does not."""
+        domain = self._domain(vm_id)
+        with self._asks(f"look at the power of {self._vm(vm_id)}"):
+            try:
+                self._running[vm_id] = bool(domain.isActive())
+            except libvirt.libvirtError as error:
+                if not code_of(error, "NO_DOMAIN"):
+                    raise
+                self._running[vm_id] = False
+        return self._running[vm_id]

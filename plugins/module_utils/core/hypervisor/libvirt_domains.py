@@ -1,0 +1,169 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Domains through libvirt: listing, reading, defining, renaming, and our record in them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..model.errors import AblestackError, Code
+from ..model.vm import DomainRef, Power, VmConfig, VmFacts, VmRecord
+from ..xml.document import serialize
+from ..xml.domain_mapping import apply, domain_of, new_domain, read_domain, read_live
+from ..xml.metadata_mapping import NAMESPACE, PREFIX, record_element
+from .connection import Session
+from .translate import code_of, libvirt
+
+# What goes with a definition, newest first: a host that does not know the last refuses them all.
+_UNDEFINE = ("MANAGED_SAVE", "SNAPSHOTS_METADATA", "NVRAM", "CHECKPOINTS_METADATA", "TPM")
+
+
+def power_of(state: int) -> Power:
+    """What a domain state of libvirt's means; a blocked or sleeping domain has a QEMU process, so it runs."""
+    return {
+        libvirt.VIR_DOMAIN_PAUSED: Power.PAUSED,
+        libvirt.VIR_DOMAIN_SHUTDOWN: Power.SHUTDOWN,
+        libvirt.VIR_DOMAIN_SHUTOFF: Power.OFF,
+        libvirt.VIR_DOMAIN_CRASHED: Power.CRASHED,
+    }.get(state, Power.RUNNING)
+
+
+class LibvirtDomains(Session):
+    """The definitions' half of port.Domains."""
+
+    def domains(self) -> tuple[DomainRef, ...]:
+        with self._asks("list its domains"):
+            rows = self._connection.getAllDomainStats(libvirt.VIR_DOMAIN_STATS_STATE, 0)
+        return tuple(self._ref(domain, stats["state.state"]) for domain, stats in rows)
+
+    def _ref(self, domain: Any, state: int) -> DomainRef:
+        vm_id, power = self._keep(domain), power_of(state)
+        self._running[vm_id] = power is not Power.OFF
+        return DomainRef(vm_id, self._names[vm_id], power)
+
+    def vm(self, ref: DomainRef) -> VmFacts:
+        domain = self._domain(ref.id)
+        with self._asks(f"read the definition of {self._vm(ref.id)}"):
+            stored = domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE)
+            running = domain.XMLDesc(0) if ref.power is not Power.OFF else ""
+        live = read_live(running) if running else None
+        # It may have stopped since it was listed.
+        power = Power.OFF if live is None and ref.power is not Power.CRASHED else ref.power
+        config = read_domain(stored)
+        self._names[ref.id] = config.domain_name
+        return VmFacts(host=self.spec, power=power, config=config, live=live)
+
+    def autostart(self, vm_id: str) -> bool:
+        domain = self._domain(vm_id)
+        with self._asks(f"read whether {self._vm(vm_id)} starts with the host"):
+            return bool(domain.autostart())
+
+    def snapshots(self, vm_id: str) -> tuple[str, ...]:
+        domain = self._domain(vm_id)
+        with self._asks(f"list the snapshots of {self._vm(vm_id)}"):
+            found = domain.listAllSnapshots(libvirt.VIR_DOMAIN_SNAPSHOT_LIST_TOPOLOGICAL)
+        return tuple(snapshot.getName() for snapshot in found)
+
+    def define(self, config: VmConfig) -> None:
+        text = new_domain(config).text
+        with self._asks(f"define VM '{config.domain_name}'"):
+            try:
+                domain = self._connection.defineXMLFlags(text, libvirt.VIR_DOMAIN_DEFINE_VALIDATE)
+            except libvirt.libvirtError as error:
+                if code_of(error, "OPERATION_FAILED"):  # also said of much else
+                    self._refuse_taken(config.domain_name, config.id)
+                raise
+        self._running.setdefault(self._keep(domain), False)
+
+    def redefine(self, before: VmConfig, after: VmConfig) -> None:
+        domain = self._domain(after.id)
+        # SECURE, or a console's password would be lost on the way
+        flags = libvirt.VIR_DOMAIN_XML_INACTIVE | libvirt.VIR_DOMAIN_XML_SECURE
+        with self._asks(f"change the definition of {self._vm(after.id)}"):
+            document = domain_of(domain.XMLDesc(flags))
+            apply(document, before, after)
+            self._connection.defineXMLFlags(document.text, libvirt.VIR_DOMAIN_DEFINE_VALIDATE)
+
+    def set_record(self, vm_id: str, record: VmRecord) -> None:
+        text = serialize(record_element(record))
+        stored, running = libvirt.VIR_DOMAIN_AFFECT_CONFIG, libvirt.VIR_DOMAIN_AFFECT_LIVE
+        with self._asks(f"keep the record of {self._vm(vm_id)}"):
+            if self._running.get(vm_id, True):
+                try:
+                    self._set_metadata(vm_id, text, stored | running)
+                    return
+                except libvirt.libvirtError as error:
+                    if not code_of(error, "OPERATION_INVALID"):  # it does not run
+                        raise
+            self._set_metadata(vm_id, text, stored)
+
+    def _set_metadata(self, vm_id: str, text: str, flags: int) -> None:
+        kind = libvirt.VIR_DOMAIN_METADATA_ELEMENT
+        self._domain(vm_id).setMetadata(kind, text, PREFIX, NAMESPACE, flags)
+
+    def rename(self, vm_id: str, domain_name: str) -> None:
+        domain = self._domain(vm_id)
+        with self._asks(f"rename {self._vm(vm_id)} to '{domain_name}'"):
+            try:
+                domain.rename(domain_name, 0)
+            except libvirt.libvirtError as error:
+                # libvirt calls a taken name and a running domain the same
+                if not code_of(error, "OPERATION_INVALID", "OPERATION_FAILED", "INVALID_ARG"):
+                    raise
+                if not self._refuse_taken(domain_name, vm_id):
+                    raise
+        self._names[vm_id] = domain_name
+
+    def _refuse_taken(self, domain_name: str, vm_id: str) -> bool:
+        """AlreadyExists when another domain has the name; True when this one has."""
+        try:
+            holder = self._connection.lookupByName(domain_name).UUIDString()
+        except libvirt.libvirtError as error:
+            if code_of(error, "NO_DOMAIN"):
+                return False
+            raise
+        if holder == vm_id:
+            return True
+        raise AblestackError(
+            Code.ALREADY_EXISTS,
+            f"the name '{domain_name}' is taken on host '{self.spec.name}'",
+            f"domain {holder} has it",
+            host=self.spec.name,
+            id=holder,
+        )
+
+    def undefine(self, vm_id: str) -> None:
+        try:
+            domain = self._domain(vm_id)
+        except AblestackError as error:
+            if error.code is Code.NOT_FOUND:
+                return
+            raise
+        if self._power_is_on(vm_id):
+            # libvirt would drop the definition and let the guest run on, found by nobody after its end
+            raise AblestackError(
+                Code.INVALID_STATE, f"{self._vm(vm_id)} runs, so its definition stays", "stop it first"
+            )
+        with self._asks(f"remove the definition of {self._vm(vm_id)}"):
+            self._undefine(domain)
+        self._forget(vm_id)
+
+    @staticmethod
+    def _undefine(domain: Any) -> None:
+        flags = [getattr(libvirt, f"VIR_DOMAIN_UNDEFINE_{name}", 0) for name in _UNDEFINE]
+        while True:
+            try:
+                domain.undefineFlags(sum(flags))
+                return
+            except libvirt.libvirtError as error:
+                if code_of(error, "NO_DOMAIN"):
+                    return
+                # a host older than this binding, which names the flags it does not know
+                if not code_of(error, "INVALID_ARG") or len(flags) <= 2:
+                    raise
+            flags.pop()
+
+    def set_autostart(self, vm_id: str, on: bool) -> None:
+        domain = self._domain(vm_id)
+        with self._asks(f"set whether {self._vm(vm_id)} starts with the host"):
+            domain.setAutostart(1 if on else 0)

@@ -1,0 +1,322 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A domain's definition and VmConfig: a new one from scratch, one read, one edited in place."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ..model.errors import AblestackError, Code
+from ..model.vm import DiskConfig, NicConfig, VmConfig
+from .document import DocumentError
+from .domain import (
+    BalloonElement,
+    BootElement,
+    ChannelElement,
+    ControllerElement,
+    DiskElement,
+    DomainElement,
+    FeatureElement,
+    GraphicsElement,
+    MemoryElement,
+    NicElement,
+    PtyElement,
+    RngElement,
+    SerialElement,
+    TpmElement,
+    VideoElement,
+)
+from .metadata_mapping import put_record, read_record
+
+DEVICES = "devices"
+SPARE_PORTS = 8
+"""PCI Express ports left free for hot-plug: a port cannot be added to a running guest."""
+MEMORY_SLOTS = 16
+NVRAM_FOLDER = "/var/lib/libvirt/qemu/nvram"
+_DEFAULT_CPU = "qemu64"
+_CPU_MODES = ("host-model", "host-passthrough", "maximum")
+
+
+def new_domain(config: VmConfig) -> DomainElement:
+    """A definition from scratch: q35, virtio throughout, no USB, serial console, guest agent, VNC on the loopback."""
+    domain = DomainElement(
+        type=config.virt_type,
+        name=config.domain_name,
+        uuid=config.id,
+        os_type="hvm",
+        arch="x86_64",
+        machine="q35",
+        acpi=True,
+        apic=True,
+        on_reboot="restart",
+        on_crash="destroy",
+    )
+    nothing = replace(config, disks=(), nics=(), record=None)
+    put_record(domain, config.record)
+    _boot_order(domain)
+    _set_size(domain, config)
+    _set_cpu_mode(domain, config)
+    _set_firmware(domain, config)
+    domain.add(ControllerElement(type="usb", model="none"), DEVICES)
+    domain.add(ControllerElement(type="pci", index="0", model="pcie-root"), DEVICES)
+    _set_disks(domain, nothing, config)
+    _set_nics(domain, nothing, config)
+    _set_tpm(domain, config)
+    for device in (
+        SerialElement(type="pty", target_type="isa-serial", port="0"),
+        PtyElement(type="pty", target_type="serial", port="0"),
+        ChannelElement(type="unix", target_type="virtio", name="org.qemu.guest_agent.0"),
+        RngElement(model="virtio", backend_model="random", backend="/dev/urandom"),
+        BalloonElement(model="virtio"),
+        GraphicsElement(type="vnc", autoport=True, listen_type="address", address="127.0.0.1"),
+        VideoElement(model="vga", memory="8192"),
+    ):
+        domain.add(device, DEVICES)
+    _spare_ports(domain)
+    return domain
+
+
+def read_domain(text: str) -> VmConfig:
+    """What a definition says. Whatever others wrote is read as far as it has a meaning here, without an error.
+
+    Unsupported or InvalidState, naming the domain, where our own record in it is newer than we or damaged.
+    """
+    return _read(domain_of(text))
+
+
+def read_live(text: str) -> VmConfig | None:
+    """The same of a running domain's definition; None where it does not run, for only running ones carry an id."""
+    domain = domain_of(text)
+    return _read(domain) if domain.running_id else None
+
+
+def _read(domain: DomainElement) -> VmConfig:
+    memory = domain.memory
+    return VmConfig(
+        id=domain.uuid,
+        domain_name=domain.name,
+        record=read_record(domain, f"domain '{domain.name}'"),
+        cpu=domain.current_vcpus or domain.vcpus,
+        memory=memory,
+        max_cpu=domain.vcpus,
+        max_memory=max(domain.max_memory, memory),
+        boot_type="uefi" if domain.firmware == "efi" or domain.loader_type == "pflash" else "bios",
+        boot_mode="secure" if _is_secure(domain) else "legacy",
+        tpm=bool(domain.children(TpmElement, DEVICES)),
+        virt_type=domain.type,
+        cpu_mode=_cpu_mode(domain),
+        disks=tuple(_disk(disk) for disk in domain.children(DiskElement, DEVICES)),
+        nics=tuple(_nic(nic) for nic in domain.children(NicElement, DEVICES)),
+    )
+
+
+def domain_of(text: str) -> DomainElement:
+    """The document of a text libvirt gave us."""
+    try:
+        return DomainElement.parse(text)
+    except DocumentError as error:
+        raise AblestackError(Code.INTERNAL, f"libvirt gave a domain definition we cannot read: {error}") from None
+
+
+def apply(domain: DomainElement, before: VmConfig, after: VmConfig) -> None:
+    """Edits the definition where `after` differs from `before`, and nowhere else. The domain's name stays."""
+    if before.record != after.record:
+        put_record(domain, after.record)
+    if _size(before) != _size(after):
+        _set_size(domain, after)
+    if before.cpu_mode != after.cpu_mode:
+        _set_cpu_mode(domain, after)
+    if (before.boot_type, before.boot_mode) != (after.boot_type, after.boot_mode):
+        _set_firmware(domain, after)
+    if before.tpm != after.tpm:
+        _set_tpm(domain, after)
+    if before.virt_type != after.virt_type:
+        domain.type = after.virt_type
+        domain.translation_cache = _translation_cache(after)
+    if before.disks != after.disks:
+        _set_disks(domain, before, after)
+    if before.nics != after.nics:
+        _set_nics(domain, before, after)
+    if (before.disks, before.nics) != (after.disks, after.nics):
+        _spare_ports(domain)
+
+
+# --- processors and memory
+
+
+def _size(config: VmConfig) -> tuple[int, int, int, int]:
+    return config.cpu, config.max_cpu, config.memory, config.max_memory
+
+
+def _set_size(domain: DomainElement, config: VmConfig) -> None:
+    domain.vcpus = config.max_cpu
+    domain.current_vcpus = config.cpu
+    domain.vcpu_states = False  # libvirt's list of single CPUs would overrule the count
+    plugged = sum(module.size for module in domain.children(MemoryElement, DEVICES))
+    domain.memory = config.memory
+    domain.current_memory = config.memory
+    growing = config.max_memory > config.memory
+    # Memory can be plugged in only where there are slots for it, and those need a NUMA cell.
+    domain.max_memory = config.max_memory if growing else 0
+    domain.memory_slots = MEMORY_SLOTS if growing else 0
+    domain.numa_cell = "0" if growing else ""
+    domain.numa_cpus = (f"0-{config.max_cpu - 1}" if config.max_cpu > 1 else "0") if growing else ""
+    domain.numa_memory = config.memory - plugged if growing else 0
+    domain.translation_cache = _translation_cache(config)
+
+
+def _translation_cache(config: VmConfig) -> int:
+    """MiB for software emulation; QEMU would take hundreds by itself, whatever the guest's size."""
+    if config.virt_type != "qemu":
+        return 0
+    return 32 if config.memory <= 256 else 128
+
+
+def _cpu_mode(domain: DomainElement) -> str:
+    if domain.cpu_mode in _CPU_MODES:
+        return domain.cpu_mode
+    # libvirt writes QEMU's default model into definitions that name none
+    return "" if domain.cpu_model == _DEFAULT_CPU else domain.cpu_model
+
+
+def _set_cpu_mode(domain: DomainElement, config: VmConfig) -> None:
+    named = bool(config.cpu_mode) and config.cpu_mode not in _CPU_MODES
+    for old in ("check", "migratable"):
+        cpu = domain.element.find("cpu")
+        if cpu is not None:
+            cpu.attrib.pop(old, None)
+    domain.cpu_fallback = "allow" if named else ""
+    domain.cpu_model = config.cpu_mode if named else ""
+    domain.cpu_mode = "custom" if named else config.cpu_mode
+    domain.cpu_match = "exact" if named else ""
+
+
+# --- firmware and boot
+
+
+def _boot_order(domain: DomainElement) -> None:
+    """Disks before CDs: a VM with an empty root disk falls through to its installer."""
+    for device in ("hd", "cdrom"):
+        domain.add(BootElement(device=device), "os")
+
+
+def _is_secure(domain: DomainElement) -> bool:
+    return domain.secure_boot if domain.firmware_features else domain.loader_secure
+
+
+def nvram_path(config: VmConfig) -> str:
+    """Where the firmware keeps its variables, which each boot mode needs for itself.
+
+    Under the name alone, as libvirt would have it, a destroyed VM and its successor would share them.
+    """
+    mode = "_SECURE" if config.boot_mode == "secure" else ""
+    return f"{NVRAM_FOLDER}/{config.domain_name.partition('.')[0]}-{config.id[:8]}{mode}_VARS.fd"
+
+
+def _set_firmware(domain: DomainElement, config: VmConfig) -> None:
+    uefi, secure = config.boot_type == "uefi", config.boot_mode == "secure"
+    system = domain.element.find("os")
+    for tag in ("firmware", "loader", "nvram"):  # also what libvirt chose by them
+        for old in [] if system is None else system.findall(tag):
+            system.remove(old)  # type: ignore[union-attr]
+    domain.smm = uefi and secure
+    domain.firmware = "efi" if uefi else ""
+    if not uefi:
+        return
+    domain.nvram = nvram_path(config)
+    if secure:
+        domain.secure_boot = True
+        domain.enrolled_keys = True
+        domain.loader_secure = True
+    else:
+        # Asked for nothing, libvirt 9.0 takes the firmware that comes first, and on Debian it enforces signatures.
+        domain.add(FeatureElement(name="secure-boot", enabled="no"), "os/firmware")
+
+
+def _set_tpm(domain: DomainElement, config: VmConfig) -> None:
+    for old in domain.children(TpmElement, DEVICES):
+        domain.remove(old, DEVICES)
+    if config.tpm:
+        domain.add(TpmElement(model="tpm-crb", backend="emulator", version="2.0"), DEVICES)
+
+
+# --- disks and NICs
+
+
+def _disk(disk: DiskElement) -> DiskConfig:
+    return DiskConfig(
+        target=disk.target,
+        path=disk.file or disk.block,
+        kind=disk.device,
+        bus=disk.bus,
+        format=disk.format,
+        max_iops=disk.max_iops,
+    )
+
+
+def _nic(nic: NicElement) -> NicConfig:
+    """On a running domain, a NIC on a network that is but a bridge shows as type bridge: no DHCP of libvirt's there."""
+    return NicConfig(mac=nic.mac.lower(), network=nic.network, model=nic.model, leased=nic.type == "network")
+
+
+def _set_disks(domain: DomainElement, before: VmConfig, after: VmConfig) -> None:
+    elements = {disk.target: disk for disk in domain.children(DiskElement, DEVICES)}
+    for gone in {disk.target for disk in before.disks} - {disk.target for disk in after.disks}:
+        if gone in elements:
+            domain.remove(elements.pop(gone), DEVICES)
+    for disk in after.disks:
+        element = elements.get(disk.target)
+        if element is None:
+            element = DiskElement(type="file", driver="qemu")
+            element.target = disk.target
+            element.discard = "unmap" if disk.kind == "disk" else ""
+            domain.add(element, DEVICES)
+        elif disk == before.disk(disk.target):
+            continue
+        _fill_disk(element, disk)
+    _add_scsi(domain)
+
+
+def _fill_disk(element: DiskElement, disk: DiskConfig) -> None:
+    if element.file != disk.path:
+        element.backing = False  # the chain of the image before
+    element.type = "file"
+    element.device = disk.kind
+    element.bus = disk.bus
+    element.format = disk.format
+    element.file = disk.path
+    element.max_iops = disk.max_iops
+    element.readonly = disk.kind == "cdrom"
+
+
+def _add_scsi(domain: DomainElement) -> None:
+    """One virtio-scsi controller for all SCSI targets; guests of cloud images know no SATA."""
+    used = any(disk.bus == "scsi" for disk in domain.children(DiskElement, DEVICES))
+    if used and not any(controller.type == "scsi" for controller in domain.children(ControllerElement, DEVICES)):
+        domain.add(ControllerElement(type="scsi", index="0", model="virtio-scsi"), DEVICES)
+
+
+def _set_nics(domain: DomainElement, before: VmConfig, after: VmConfig) -> None:
+    """NICs are told apart by their MAC; their order becomes that of `after`."""
+    known = {nic.mac: nic for nic in before.nics}
+    elements = {nic.mac.lower(): nic for nic in domain.children(NicElement, DEVICES)}
+    for mac in {*known, *(nic.mac for nic in after.nics)} & set(elements):
+        domain.remove(elements[mac], DEVICES)
+    for nic in after.nics:
+        element = elements.get(nic.mac) or NicElement(type="network", mac=nic.mac)
+        if nic != known.get(nic.mac):
+            element.type = "network"
+            element.network = nic.network
+            element.model = nic.model
+        domain.add(element, DEVICES)
+
+
+def _spare_ports(domain: DomainElement) -> None:
+    """Tops up the PCI Express ports: one for each virtio device, and the spare ones."""
+    controllers = domain.children(ControllerElement, DEVICES)
+    disks = sum(disk.bus == "virtio" for disk in domain.children(DiskElement, DEVICES))
+    nics = len(domain.children(NicElement, DEVICES))
+    others = sum(controller.type == "scsi" for controller in controllers) + 3  # virtio-serial, balloon, rng
+    ports = sum(controller.model == "pcie-root-port" for controller in controllers)
+    for _missing in range(disks + nics + others + SPARE_PORTS - ports):
+        domain.add(ControllerElement(type="pci", model="pcie-root-port"), DEVICES)

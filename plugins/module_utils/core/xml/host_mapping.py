@@ -1,0 +1,188 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The documents of a host's other resources: pools, volumes, networks, and what its hypervisor can do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from ipaddress import ip_interface
+from typing import TypeVar
+
+from ..model.errors import AblestackError, Code
+from ..model.resources import NetworkFacts, PoolFacts, Reservation, VolumeFacts, VolumeSpec
+from .document import Document, DocumentError, Flag, Size, Switch, Text
+from .metadata_mapping import read_network_record
+
+D = TypeVar("D", bound=Document)
+
+
+class PoolElement(Document):
+    tag = "pool"
+    type = Text("@type")
+    name = Text("name")
+    uuid = Text("uuid")
+    path = Text("target/path")
+    capacity = Size("capacity", "bytes", "bytes")
+    available = Size("available", "bytes", "bytes")
+
+
+class VolumeElement(Document):
+    tag = "volume"
+    name = Text("name")
+    path = Text("target/path")
+    capacity = Size("capacity", "bytes", "bytes")
+    allocation = Size("allocation", "bytes", "bytes")
+    format = Text("target/format@type", "raw")
+    backing = Text("backingStore/path")
+
+
+class NewVolumeElement(Document):
+    """A volume to make: here a size of nothing must be said, and all are in bytes."""
+
+    tag = "volume"
+    type = Text("@type")
+    name = Text("name")
+    capacity = Text("capacity")
+    allocation = Text("allocation")
+    format = Text("target/format@type")
+    mode = Text("target/permissions/mode")
+    compatibility = Text("target/compat")
+    backing = Text("backingStore/path")
+    backing_format = Text("backingStore/format@type")
+
+
+class HostElement(Document):
+    """A reservation in a network's DHCP."""
+
+    tag = "host"
+    mac = Text("@mac")
+    ip = Text("@ip")
+    name = Text("@name")
+
+
+class AddressElement(Document):
+    tag = "ip"
+    family = Text("@family", "ipv4")
+    address = Text("@address")
+    netmask = Text("@netmask")
+    prefix = Text("@prefix")
+    dhcp_start = Text("dhcp/range@start")
+    dhcp_end = Text("dhcp/range@end")
+
+
+class NetworkElement(Document):
+    tag = "network"
+    name = Text("name")
+    uuid = Text("uuid")
+    forwards = Flag("forward")
+    mode = Text("forward@mode")
+    bridge = Text("bridge@name")
+
+
+class AbilitiesElement(Document):
+    """The domain capabilities of one way to run a guest."""
+
+    tag = "domainCapabilities"
+    virt_type = Text("domain")
+    tpm = Switch("devices/tpm@supported")
+
+    def allows(self, path: str, enum: str, value: str) -> bool:
+        """Whether that list of values at that place holds the value."""
+        found = self.element.findall(f"{path}/enum[@name='{enum}']/value")
+        return value in [(entry.text or "").strip() for entry in found]
+
+
+def _parse(kind: type[D], text: str) -> D:
+    try:
+        return kind.parse(text)
+    except DocumentError as error:
+        what = kind.tag or "capabilities"
+        raise AblestackError(Code.INTERNAL, f"libvirt gave a {what} document we cannot read: {error}") from None
+
+
+def read_pool(text: str) -> PoolFacts:
+    """A pool's document."""
+    pool = _parse(PoolElement, text)
+    return PoolFacts(pool.name, pool.uuid, pool.type, pool.path, pool.capacity, pool.available)
+
+
+def read_volume(text: str, pool: str) -> VolumeFacts:
+    """A volume's document."""
+    volume = _parse(VolumeElement, text)
+    return VolumeFacts(
+        pool, volume.name, volume.path, volume.capacity, volume.allocation, volume.format, volume.backing
+    )
+
+
+def new_volume(spec: VolumeSpec) -> str:
+    """The document that makes a volume. Thin ones allocate nothing; qcow2 is of the kind that can free blocks."""
+    return NewVolumeElement(
+        type="file",
+        name=spec.name,
+        capacity=str(spec.capacity),
+        allocation=str(spec.capacity if spec.fat else 0),
+        format=spec.format,
+        mode=f"{spec.mode:04o}",
+        compatibility="1.1" if spec.format == "qcow2" else "",
+        backing=spec.backing,
+        backing_format=(spec.backing_format or "qcow2") if spec.backing else "",
+    ).text
+
+
+def read_network(text: str, active: bool) -> NetworkFacts:
+    """A network's document, running or stored; of several addresses the first of IPv4."""
+    network = _parse(NetworkElement, text)
+    addresses = [one for one in network.children(AddressElement) if one.family == "ipv4"]
+    address = addresses[0] if addresses else AddressElement()
+    gateway, cidr = _addresses(address)
+    return NetworkFacts(
+        name=network.name,
+        id=network.uuid,
+        active=active,
+        forward=(network.mode or "nat") if network.forwards else "",
+        bridge=network.bridge,
+        cidr=cidr,
+        gateway=gateway,
+        dhcp_start=address.dhcp_start,
+        dhcp_end=address.dhcp_end,
+        reservations=tuple(
+            Reservation(host.mac.lower(), host.ip, host.name) for host in address.children(HostElement, "dhcp")
+        ),
+        record=read_network_record(network, f"network '{network.name}'"),
+    )
+
+
+def _addresses(address: AddressElement) -> tuple[str, str]:
+    """The host's own address on the network, and the network itself as CIDR; empty where there is none."""
+    try:
+        own = ip_interface(f"{address.address}/{address.prefix or address.netmask or 32}")
+    except ValueError:
+        return "", ""
+    return str(own.ip), str(own.network)
+
+
+def reservation_text(reservation: Reservation) -> str:
+    """The element virNetworkUpdate takes to add, change or remove a reservation."""
+    return HostElement(mac=reservation.mac, ip=reservation.ip, name=reservation.name).text
+
+
+@dataclass(frozen=True)
+class Abilities:
+    """What guests of a host may have."""
+
+    virt_types: tuple[str, ...]
+    firmware: tuple[str, ...]
+    tpm: bool
+
+
+def read_abilities(text: str) -> Abilities:
+    """The domain capabilities: ways to run a guest, firmware kinds (uefi, secure), emulated TPM."""
+    abilities = _parse(AbilitiesElement, text)
+    uefi = abilities.allows("os", "firmware", "efi")
+    secure = uefi and abilities.allows("os/loader", "secure", "yes")
+    return Abilities(
+        # where QEMU can use the hardware, it can do without, too
+        virt_types=("kvm", "qemu") if abilities.virt_type == "kvm" else (abilities.virt_type,),
+        firmware=(("uefi",) if uefi else ()) + (("secure",) if secure else ()),
+        tpm=abilities.tpm and abilities.allows("devices/tpm", "backendModel", "emulator"),
+    )

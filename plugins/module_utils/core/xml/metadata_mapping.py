@@ -1,0 +1,199 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Our metadata element: a VM's record in its domain's definition, a network's in the network's.
+
+In a definition the element and all in it carry our namespace. virDomainSetMetadata puts it there by itself, and
+refuses an element that has it already; so a record is made, and read, without it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from copy import deepcopy
+from dataclasses import replace
+from typing import Any
+
+from ..model.errors import AblestackError, Code
+from ..model.vm import DiskRecord, Mark, NicRecord, Owner, Phase, VmRecord
+from .document import AnyText, Document, DocumentError, Element, Names, Number, Pairs, Switch
+
+PREFIX = "ablestack"
+NAMESPACE = "https://ablestack.io/xmlns/kvm/1"
+VERSION = 1
+"""The schema we write. Older ones are read; a newer one may mean things we would lose, so it is refused."""
+
+
+class _Ours(Document):
+    strict = True
+
+
+class OwnerElement(_Ours):
+    tag = "owner"
+    machine = AnyText("@machine")
+    pid = Number("@pid")
+    started = Number("@started")
+    token = AnyText("@token")
+
+
+class MarkElement(_Ours):
+    tag = "mark"
+    phase = AnyText("@phase")
+    since = AnyText("@since")
+    expunge_at = AnyText("@expunge-at")
+    delete_data_disks = Names("delete@disk")
+
+
+class DiskRecordElement(_Ours):
+    tag = "disk"
+    name = AnyText("@name")
+    role = AnyText("@role")
+    device = Number("@device")
+    target = AnyText("@target")
+    pool = AnyText("@pool")
+    volume = AnyText("@volume")
+    size = Number("@size")
+    offering = AnyText("@offering")
+    min_iops = Number("@min-iops")
+
+
+class NicRecordElement(_Ours):
+    tag = "nic"
+    mac = AnyText("@mac")
+    network = AnyText("@network")
+    ip = AnyText("@ip")
+
+
+class RecordElement(_Ours):
+    tag = "vm"
+    name = AnyText("@name")
+    display_name = AnyText("@display-name")
+    group = AnyText("@group")
+    labels = Pairs("label@name", "value")
+    template = AnyText("@template")
+    template_checksum = AnyText("@template-checksum")
+    iso = AnyText("@iso")
+    clone = AnyText("@clone")
+    compute_offering = AnyText("@compute-offering")
+    dynamic_scaling = Switch("@dynamic-scaling")
+    affinity_groups = Names("affinity-group@name")
+    ssh_key_pairs = Names("ssh-key-pair@name")
+    keys_digest = AnyText("@keys-digest")
+    user_data_digest = AnyText("@user-data-digest")
+    protected = Switch("@protected")
+    autostart = Switch("@autostart")
+    created = AnyText("@created")
+    snapshots = Names("snapshot@name")
+
+
+class Versioned(_Ours):
+    """What every element of ours begins with; read before anything else of it is."""
+
+    version = Number("@version")
+
+
+def record_element(record: VmRecord) -> Element:
+    """The record without a namespace, as virDomainSetMetadata wants it."""
+    root = RecordElement(**{name: getattr(record, name) for name in RecordElement.fields()})
+    Versioned(root.element).version = VERSION
+    if record.mark != Mark():
+        names = MarkElement.fields()
+        mark = MarkElement(**{name: getattr(record.mark, name) for name in names if name != "phase"})
+        mark.phase = record.mark.phase.value
+        if record.mark.owner is not None:
+            mark.add(OwnerElement(**vars(record.mark.owner)))
+        root.add(mark)
+    for disk in record.disks:
+        root.add(DiskRecordElement(**vars(disk)))
+    for nic in record.nics:
+        root.add(NicRecordElement(**vars(nic)))
+    return root.element
+
+
+def put_record(document: Document, record: VmRecord | None) -> None:
+    """Replaces our element in a definition; what others keep in its metadata stays."""
+    _drop(document)
+    if record is not None:
+        element = record_element(record)
+        for part in element.iter():
+            part.tag = _qualified(part.tag)
+        document.add(_Ours(element), "metadata")
+
+
+def read_record(document: Document, subject: str) -> VmRecord | None:
+    """The record in a definition, None where there is none of ours.
+
+    `subject` names its owner in errors: Unsupported for a newer schema, InvalidState for a damaged record.
+    """
+    element = _ours(document, RecordElement.tag, subject)
+    if element is None:
+        return None
+    try:
+        return _record(RecordElement(element))
+    except ValueError as error:  # DocumentError is one
+        raise _damaged(subject, str(error)) from None
+
+
+def read_network_record(document: Document, subject: str) -> Mapping[str, Any] | None:
+    """Our element in a network's definition, None where there is none: its attributes, and its labels."""
+    element = _ours(document, "network", subject)
+    if element is None:
+        return None
+    return {**element.attrib, "labels": dict(Pairs("label@name", "value").__get__(Document(element), Document))}
+
+
+def _record(root: RecordElement) -> VmRecord:
+    record = VmRecord(**root.values())
+    if not record.name:
+        raise DocumentError("the name is missing")
+    marks = root.children(MarkElement)
+    if marks:
+        values = marks[0].values()
+        owners = marks[0].children(OwnerElement)
+        owner = Owner(**owners[0].values()) if owners else None
+        record = replace(record, mark=Mark(**{**values, "phase": Phase(values["phase"]), "owner": owner}))
+    return replace(
+        record,
+        disks=tuple(DiskRecord(**disk.values()) for disk in root.children(DiskRecordElement)),
+        nics=tuple(NicRecord(**nic.values()) for nic in root.children(NicRecordElement)),
+    )
+
+
+def _qualified(tag: str) -> str:
+    return f"{{{NAMESPACE}}}{tag}"
+
+
+def _drop(document: Document) -> None:
+    for element in document.element.findall(f"metadata/{_qualified(RecordElement.tag)}"):
+        document.remove(Document(element), "metadata")
+
+
+def _ours(document: Document, tag: str, subject: str) -> Element | None:
+    """A copy of our element without its namespace, once its schema is one that we know."""
+    found = document.element.find(f"metadata/{_qualified(tag)}")
+    if found is None:
+        return None
+    element = deepcopy(found)
+    for part in element.iter():
+        if isinstance(part.tag, str):  # not a comment
+            part.tag = part.tag.rpartition("}")[2]
+    try:
+        version = Versioned(element).version
+    except DocumentError as error:
+        raise _damaged(subject, str(error)) from None
+    if version < 1:
+        raise _damaged(subject, "the version is missing")
+    if version > VERSION:
+        raise AblestackError(
+            Code.UNSUPPORTED,
+            f"{subject} was written by a newer release of ablestack.kvm (schema {version}, this one knows {VERSION})",
+            "update the collection",
+        )
+    return element
+
+
+def _damaged(subject: str, why: str) -> AblestackError:
+    return AblestackError(
+        Code.INVALID_STATE,
+        f"the ablestack.kvm metadata of {subject} is damaged: {why}",
+        "repair the ablestack element in its definition, or remove it to make it unmanaged",
+    )

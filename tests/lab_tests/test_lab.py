@@ -33,13 +33,30 @@ def processes_of(folder: Path) -> list[str]:
     ).stdout.splitlines()
 
 
+USER_DATA = """
+users:
+  - name: ops
+    ssh_authorized_keys: [{key}]
+write_files:
+  - path: /etc/told
+    permissions: '0640'
+    content: |
+      two
+        lines
+runcmd:
+  - [sh, -c, 'echo "$0" > /run/ran', "it's run"]
+"""
+
+
 @pytest.fixture(scope="module")
-def guest(clean_lab: Lab) -> str:
+def guest(clean_lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> str:
     """A running guest on h1, made without the product."""
     lab, name = clean_lab, "lab-guest"
     disks = lab.run / "h1" / "default"
     shutil.copy(lab.tiny, disks / f"{name}.qcow2")
-    command(str(SCRIPTS / "mkseed.sh"), str(disks / f"{name}.iso"), name, f"{lab.key}.pub")
+    more = tmp_path_factory.mktemp("seed") / "user-data"
+    more.write_text(USER_DATA.format(key=lab.public_key))
+    command(str(SCRIPTS / "mkseed.sh"), str(disks / f"{name}.iso"), name, f"{lab.key}.pub", str(more))
     words = (name, f"/srv/default/{name}.qcow2", f"seed=/srv/default/{name}.iso")
     document = command(str(SCRIPTS / "tinyvm.sh"), *words).stdout
     with closing(lab.connect()) as connection:
@@ -85,6 +102,16 @@ def test_guest_is_reached_with_an_injected_key(clean_lab: Lab, guest: str) -> No
     assert clean_lab.ssh(address, "hostname").stdout.strip() == guest
     by_name = command("ssh", "-F", str(clean_lab.ssh_config), f"{address}.h1.guest", "hostname")
     assert by_name.stdout.strip() == guest
+
+
+def test_guest_does_what_its_seed_says(clean_lab: Lab, guest: str) -> None:
+    address = clean_lab.wait_address("h1", guest)
+    clean_lab.wait_ssh(address, user="ops")
+    assert clean_lab.ssh(address, "cloud-init", "status", "--wait").stdout == "status: done\n"
+    assert clean_lab.ssh(address, "cat", "/etc/told", "/run/ran").stdout == "two\n  lines\nit's run\n"
+    assert clean_lab.ssh(address, "stat", "-c", "%a", "/etc/told").stdout == "640\n"
+    megabytes = int(clean_lab.ssh(address, "df", "-m", "/").stdout.splitlines()[1].split()[1])
+    assert megabytes > 800  # grown from 48 MiB to the disk's end
 
 
 def test_guest_obeys_the_power_button(clean_lab: Lab, guest: str) -> None:

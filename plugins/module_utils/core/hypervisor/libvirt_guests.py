@@ -18,6 +18,7 @@ from typing import Any
 from ..model.errors import AblestackError, Code
 from ..model.vm import VmFacts
 from .libvirt_power import LibvirtPower
+from .port import SOURCES
 from .translate import libvirt
 
 OUTPUT_LIMIT = 4096
@@ -34,17 +35,21 @@ def plain(raw: bytes) -> str:
 class LibvirtGuests(LibvirtPower):
     """port.Guests, and the addresses of port.Domains."""
 
-    def addresses(self, vm: VmFacts, sources: tuple[str, ...] = ("lease", "agent")) -> Mapping[str, tuple[str, ...]]:
+    def addresses(self, vm: VmFacts, sources: tuple[str, ...] = SOURCES) -> Mapping[str, tuple[str, ...]]:
         if vm.live is None:
             return {}
         record = vm.record
-        found: dict[str, tuple[str, ...]] = {nic.mac: (nic.ip,) for nic in (record.nics if record else ()) if nic.ip}
+        found: dict[str, tuple[str, ...]] = {}
         for source in sources:
             missing = [nic for nic in vm.live.nics if nic.mac not in found]
+            if source == "reservation":
+                asked = {nic.mac: nic.ip for nic in (record.nics if record else ()) if nic.ip}
+                found.update({nic.mac: (asked[nic.mac],) for nic in missing if nic.mac in asked})
+                continue
             if source == "lease":
                 missing = [nic for nic in missing if nic.leased]
-            elif self.read_only:
-                continue  # the agent is asked by writing to it
+            elif source == "agent" and self.read_only:
+                continue  # it is asked by writing to it
             if missing:
                 answers = self._interfaces(vm.id, source)
                 found.update({nic.mac: answers[nic.mac] for nic in missing if answers.get(nic.mac)})
@@ -60,9 +65,9 @@ class LibvirtGuests(LibvirtPower):
         }.get(source)
         if kind is None:
             return {}
+        domain = self._domain(vm_id)
         if source == "agent":
             self._bound_agent(vm_id)
-        domain = self._domain(vm_id)
         try:
             with self._asks(f"read the addresses of {self._vm(vm_id)}"):
                 interfaces = domain.interfaceAddresses(kind, 0)

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from threading import Lock
@@ -26,8 +27,8 @@ MACHINE = "q35"
 class LibvirtHost(LibvirtDomains, LibvirtGuests, LibvirtStorage, LibvirtNetworks):
     """port.Host."""
 
-    def __init__(self, spec: HostSpec, connection: Any, read_only: bool) -> None:
-        Session.__init__(self, spec, connection, read_only)
+    def __init__(self, spec: HostSpec, connection: Any, read_only: bool, open_reader: Callable[[], Any]) -> None:
+        Session.__init__(self, spec, connection, read_only, open_reader)
         self._events = Events(connection)
         self._pools = {}
         self._volumes = {}
@@ -46,7 +47,7 @@ class LibvirtHost(LibvirtDomains, LibvirtGuests, LibvirtStorage, LibvirtNetworks
         nothing = HostFacts(spec=self.spec, cpus=0, memory=0, machine=MACHINE)
         with self._asks("tell what it can do"):
             try:
-                text = self._connection.getDomainCapabilities(None, None, MACHINE, None, 0)
+                text = self._for_reading().getDomainCapabilities(None, None, MACHINE, None, 0)
             except libvirt.libvirtError as error:
                 if code_of(error, "NO_SUPPORT"):
                     return nothing
@@ -66,30 +67,46 @@ class LibvirtHost(LibvirtDomains, LibvirtGuests, LibvirtStorage, LibvirtNetworks
     def _read_facts(self) -> HostFacts:
         with self._asks("tell what it is"):
             _arch, memory, cpus = self._connection.getInfo()[:3]
-            libvirt_version, hypervisor_version = self._connection.getLibVersion(), self._connection.getVersion()
             stats = libvirt.VIR_DOMAIN_STATS_VCPU | libvirt.VIR_DOMAIN_STATS_BALLOON
             flags = libvirt.VIR_CONNECT_GET_ALL_DOMAINS_STATS_ACTIVE
             # a busy guest is counted by its definition instead of being waited for
             flags |= libvirt.VIR_CONNECT_GET_ALL_DOMAINS_STATS_NOWAIT
             running = [row for _domain, row in self._connection.getAllDomainStats(stats, flags)]
-            pools = [read_pool(handle.XMLDesc(0)) for handle in self._active_pools().values()]
         return replace(
             self.abilities(),
             cpus=cpus,
             memory=memory,
-            libvirt_version=_version(libvirt_version),
-            hypervisor_version=_version(hypervisor_version),
             used_cpus=sum(row.get("vcpu.current", 0) for row in running),
             used_memory=sum(row.get("balloon.maximum", 0) for row in running) // 1024,
             running=len(running),
+        )
+
+    def details(self) -> HostFacts:
+        facts = self.facts()
+        with self._asks("tell what it is"):
+        return replace(
+            facts,
+        )
+
+    def details(self) -> HostFacts:
+        facts = self.facts()
+        with self._asks("tell its versions and pools"):
+            versions = self._connection.getLibVersion(), self._connection.getVersion()
+            pools = [read_pool(handle.XMLDesc(0)) for handle in self._active_pools().values()]
+        return replace(
+            facts,
+            libvirt_version=_version(versions[0]),
+            hypervisor_version=_version(versions[1]),
             pools={pool.name: pool for pool in pools},
             networks=self.networks(),
         )
 
     def close(self) -> None:
         self._events.close()
-        with suppress(libvirt.libvirtError):
-            self._connection.close()
+        for connection in (self._connection, self._reader):
+            if connection is not None:
+                with suppress(libvirt.libvirtError):
+                    connection.close()
 
 
 def _version(number: int) -> str:

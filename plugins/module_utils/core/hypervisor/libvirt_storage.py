@@ -182,10 +182,14 @@ class LibvirtStorage(Session):
             if head == _QCOW2_MAGIC:  # made as so many raw bytes: let libvirt see what they turned out to be
                 self._refresh(self._pool(pool))
 
+    def _readable(self, handle: Any) -> Any:
+        """The same volume on a connection that may read its content."""
+        return self._for_reading().storageVolLookupByKey(handle.key()) if self.read_only else handle
+
     def download(self, pool: str, name: str) -> Iterator[bytes]:
         with self._asks(f"read the content of volume '{name}' of pool '{pool}'"):
-            stream = self._connection.newStream(0)
-            self._on_existing(pool, name, lambda handle: handle.download(stream, 0, 0, 0))
+            stream = self._for_reading().newStream(0)
+            self._on_existing(pool, name, lambda handle: self._readable(handle).download(stream, 0, 0, 0))
             end: Any = stream.abort
             try:
                 while chunk := stream.recv(PACKET):

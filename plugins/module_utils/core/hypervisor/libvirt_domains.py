@@ -71,7 +71,7 @@ class LibvirtDomains(Session):
                 domain = self._connection.defineXMLFlags(text, libvirt.VIR_DOMAIN_DEFINE_VALIDATE)
             except libvirt.libvirtError as error:
                 if code_of(error, "OPERATION_FAILED"):  # also said of much else
-                    self._refuse_taken(config.domain_name, config.id)
+                    self._refuse_taken(config.domain_name)
                 raise
         self._running.setdefault(self._keep(domain), False)
 
@@ -110,20 +110,18 @@ class LibvirtDomains(Session):
                 # libvirt calls a taken name and a running domain the same
                 if not code_of(error, "OPERATION_INVALID", "OPERATION_FAILED", "INVALID_ARG"):
                     raise
-                if not self._refuse_taken(domain_name, vm_id):
-                    raise
+                self._refuse_taken(domain_name)
+                raise
         self._names[vm_id] = domain_name
 
-    def _refuse_taken(self, domain_name: str, vm_id: str) -> bool:
-        """AlreadyExists when another domain has the name; True when this one has."""
+    def _refuse_taken(self, domain_name: str) -> None:
+        """AlreadyExists when a domain has the name: of two that claim a VM by one name, the second learns it here."""
         try:
             holder = self._connection.lookupByName(domain_name).UUIDString()
         except libvirt.libvirtError as error:
             if code_of(error, "NO_DOMAIN"):
-                return False
+                return
             raise
-        if holder == vm_id:
-            return True
         raise AblestackError(
             Code.ALREADY_EXISTS,
             f"the name '{domain_name}' is taken on host '{self.spec.name}'",

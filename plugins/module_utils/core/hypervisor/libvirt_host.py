@@ -83,13 +83,6 @@ class LibvirtHost(LibvirtDomains, LibvirtGuests, LibvirtStorage, LibvirtNetworks
 
     def details(self) -> HostFacts:
         facts = self.facts()
-        with self._asks("tell what it is"):
-        return replace(
-            facts,
-        )
-
-    def details(self) -> HostFacts:
-        facts = self.facts()
         with self._asks("tell its versions and pools"):
             versions = self._connection.getLibVersion(), self._connection.getVersion()
             pools = [read_pool(handle.XMLDesc(0)) for handle in self._active_pools().values()]

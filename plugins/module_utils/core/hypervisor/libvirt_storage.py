@@ -135,6 +135,19 @@ class LibvirtStorage(Session):
             return self._on_existing(source_pool, source_name, lambda handle: pool.createXMLFrom(text, handle, 0))
 
         self._make(volume, "clone", clone)
+        self._grow_clone(volume)
+
+    def _grow_clone(self, volume: VolumeSpec) -> None:
+        """libvirt gives a qcow2 clone its source's size, whatever it was asked for."""
+        made = self._volumes[volume.pool, volume.name]
+        with self._asks(f"resize volume '{volume.name}' of pool '{volume.pool}'"):
+            try:
+                if made.info()[1] < volume.capacity:
+                    made.resize(volume.capacity, 0)
+            except libvirt.libvirtError:
+                with suppress(libvirt.libvirtError):
+                    made.delete(0)
+                raise
 
     def _make(self, volume: VolumeSpec, verb: str, make: Callable[[str], Any]) -> None:
         with self._asks(f"{verb} volume '{volume.name}' in pool '{volume.pool}'"):

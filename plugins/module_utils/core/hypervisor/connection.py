@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
 from threading import Lock, Thread
 from typing import Any
@@ -24,6 +25,8 @@ _loop: list[Thread] = []
 def open_host(spec: HostSpec, read_only: bool = False, timeout: float = OPEN_TIMEOUT) -> Host:
     """Connects a host. A read-only connection refuses every write by itself, as check mode wants it.
 
+    Some reads libvirt grants to writers only (a volume's content, what a host's QEMU can do). For those, and
+    nothing else, a read-only host opens a second connection when the first of them is asked.
     HostUnavailable when it cannot be reached within `timeout` seconds, Unsupported without libvirt-python.
     """
     if libvirt is None:
@@ -35,7 +38,9 @@ def open_host(spec: HostSpec, read_only: bool = False, timeout: float = OPEN_TIM
     from .libvirt_host import LibvirtHost  # needs the binding
 
     start_event_loop()
-    return LibvirtHost(spec, _open_in_time(spec, read_only, timeout), read_only)
+    return LibvirtHost(
+        spec, _open_in_time(spec, read_only, timeout), read_only, lambda: _open_in_time(spec, False, timeout)
+    )
 
 
 def start_event_loop() -> None:
@@ -127,14 +132,26 @@ def _unavailable(spec: HostSpec, error: Any) -> AblestackError:
 class Session:
     """The connection, and the handles of what was seen through it: a look-up is a round trip, so none is made twice."""
 
-    def __init__(self, spec: HostSpec, connection: Any, read_only: bool) -> None:
+    def __init__(self, spec: HostSpec, connection: Any, read_only: bool, open_reader: Callable[[], Any]) -> None:
         self.spec = spec
+        self._open_reader = open_reader
+        self._reader: Any = None
+        self._reader_lock = Lock()
         self.read_only = read_only
         self._connection = connection
         self._domains: dict[str, Any] = {}
         self._names: dict[str, str] = {}  # by id; a handle does not learn of a rename
         self._running: dict[str, bool] = {}  # by id, as last seen
         self._bounded: set[str] = set()  # whose guest agent cannot hang us
+
+    def _for_reading(self) -> Any:
+        """The connection for reads that libvirt grants to writers only; callers must not write through it."""
+        if not self.read_only:
+            return self._connection
+        with self._reader_lock:
+            if self._reader is None:
+                self._reader = self._open_reader()
+        return self._reader
 
     def _asks(self, doing: str) -> AbstractContextManager[None]:
         """Around calls of libvirt: its errors become ours, saying what could not be done."""

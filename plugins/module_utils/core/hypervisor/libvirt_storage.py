@@ -138,7 +138,7 @@ class LibvirtStorage(Session):
         self._grow_clone(volume)
 
     def _grow_clone(self, volume: VolumeSpec) -> None:
-        """libvirt gives a qcow2 clone its source's size, whatever it was asked for."""
+        """A qcow2 clone gets from libvirt its source's size, whatever was asked for."""
         made = self._volumes[volume.pool, volume.name]
         with self._asks(f"resize volume '{volume.name}' of pool '{volume.pool}'"):
             try:

@@ -92,6 +92,16 @@ class AbilitiesElement(Document):
         return value in [(entry.text or "").strip() for entry in found]
 
 
+class CapabilitiesElement(Document):
+    """The host's capabilities: which guests it runs at all."""
+
+    tag = "capabilities"
+
+    def domain_types(self, arch: str) -> list[str]:
+        """The ways it runs guests of that architecture."""
+        return [domain.get("type", "") for domain in self.element.findall(f"guest/arch[@name='{arch}']/domain")]
+
+
 def _parse(kind: type[D], text: str) -> D:
     try:
         return kind.parse(text)
@@ -186,3 +196,9 @@ def read_abilities(text: str) -> Abilities:
         firmware=(("uefi",) if uefi else ()) + (("secure",) if secure else ()),
         tpm=abilities.tpm and abilities.allows("devices/tpm", "backendModel", "emulator"),
     )
+
+
+def read_virt_types(text: str) -> tuple[str, ...]:
+    """The ways to run a guest that the host's capabilities name, the fast one first."""
+    found = _parse(CapabilitiesElement, text).domain_types("x86_64")
+    return tuple(kind for kind in ("kvm", "qemu") if kind in found)

@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields, replace
 
+from ansible_collections.ablestack.kvm.plugins.module_utils.core.hypervisor.port import SOURCES
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.catalog import HostSpec
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.errors import AblestackError, Code
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.resources import (
@@ -69,14 +70,16 @@ class MemoryHost(Calls):
         return VmFacts(self.spec, domain.power, domain.config, domain.live if domain.active else None)
 
     @reads
-    def addresses(self, vm: VmFacts, sources: tuple[str, ...] = ("lease", "agent")) -> Mapping[str, tuple[str, ...]]:
+    def addresses(self, vm: VmFacts, sources: tuple[str, ...] = SOURCES) -> Mapping[str, tuple[str, ...]]:
         domain = self._domain(vm.id)
         found: dict[str, tuple[str, ...]] = {}
         for nic in (domain.live or domain.config).nics if domain.active else ():
             network = self.state.networks.get(nic.network)
             leased = tuple(lease.ip for lease in network.leases if lease.mac == nic.mac) if network else ()
             told = domain.guest.addresses.get(nic.mac, ()) if domain.guest.agent == "present" else ()
-            known = {"lease": leased, "agent": told}
+            record = (domain.live or domain.config).record
+            asked = tuple(row.ip for row in (record.nics if record else ()) if row.mac == nic.mac and row.ip)
+            known = {"lease": leased, "agent": told, "reservation": asked}
             best = next((known[source] for source in sources if known.get(source)), ())
             if best:
                 found[nic.mac] = best
@@ -327,11 +330,19 @@ class MemoryHost(Calls):
                 used_cpus=sum(config.cpu for config in running),
                 used_memory=sum(config.memory for config in running),
                 running=len(running),
-                pools={name: pool.facts() for name, pool in self.state.pools.items() if pool.active},
-                networks=tuple(self.state.networks),
-                **self.state.facts,
+                **{**self.state.facts, "libvirt_version": "", "hypervisor_version": ""},
             )
         return self._facts
+
+    @reads
+    def details(self) -> HostFacts:
+        return replace(
+            self.facts(),
+            libvirt_version=self.state.facts["libvirt_version"],
+            hypervisor_version=self.state.facts["hypervisor_version"],
+            pools={name: pool.facts() for name, pool in self.state.pools.items() if pool.active},
+            networks=tuple(self.state.networks),
+        )
 
     def close(self) -> None:
         self.closed = True

@@ -4,11 +4,14 @@
 
 from __future__ import annotations
 
-from typing import Iterable, Iterator, Mapping, Protocol
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Protocol
 
 from ..model.catalog import HostSpec
 from ..model.resources import HostFacts, Lease, NetworkFacts, PoolFacts, Reservation, VolumeFacts, VolumeSpec
 from ..model.vm import DomainRef, VmConfig, VmFacts, VmRecord
+
+SOURCES = ("reservation", "lease", "agent")
 
 
 class Domains(Protocol):
@@ -20,8 +23,11 @@ class Domains(Protocol):
     def vm(self, ref: DomainRef) -> VmFacts:
         """The domain in full: stored definition, and the running one where it runs (one round trip each)."""
 
-    def addresses(self, vm: VmFacts, sources: tuple[str, ...] = ("lease", "agent")) -> Mapping[str, tuple[str, ...]]:
-        """Addresses by MAC, from the first source that knows; the agent's time is bounded, loopback is left out."""
+    def addresses(self, vm: VmFacts, sources: tuple[str, ...] = SOURCES) -> Mapping[str, tuple[str, ...]]:
+        """Addresses by MAC, from the first source that knows; the agent's time is bounded, loopback is left out.
+
+        Sources: reservation (what the user asked for, no round trip), lease, agent, arp.
+        """
 
     def autostart(self, vm_id: str) -> bool:
         """Whether the host starts it at boot."""
@@ -148,7 +154,10 @@ class Host(Domains, Guests, Storage, Networks, Protocol):
         """The cheap part of `facts` (one round trip): virt_types, firmware, tpm, machine; sizes are left at zero."""
 
     def facts(self) -> HostFacts:
-        """Size, abilities and what is used, in few round trips; asked once a connection and kept."""
+        """Abilities, size and what is given out, in three round trips; asked once a connection and kept."""
+
+    def details(self) -> HostFacts:
+        """`facts`, and versions, pools and networks: for people, not for placement."""
 
     def close(self) -> None:
         """Ends the connection."""

@@ -192,6 +192,6 @@ def _nowhere(furthest: AblestackError | None, demand: Demand, rejected: list[tup
     reasons = "; ".join(dict.fromkeys(reason for _host, reason in rejected))
     hint = furthest.hint if furthest and furthest.hint else "free some capacity, add hosts, or relax the placement"
     what = f"host '{demand.named}' cannot have this VM" if demand.named else "no host can have this VM"
-    return AblestackError(
-        code, f"{what}: {reasons}", hint, rejected=[{"host": host, "reason": reason} for host, reason in rejected]
-    )
+    more = dict(furthest.details) if furthest else {}
+    more["rejected"] = [{"host": host, "reason": reason} for host, reason in rejected]
+    return AblestackError(code, f"{what}: {reasons}", hint, **more)

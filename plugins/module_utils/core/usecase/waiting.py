@@ -14,6 +14,7 @@ from ..model.vm import VmFacts
 
 _PAUSE = 0.5  # seconds between two looks
 _CALL = 3.0  # seconds a single question to the guest may take
+_PROOFS = ("lease", "agent")  # that the guest took its address: a reservation alone does not tell
 _SSH_PORT = 22
 _LISTENING_SSH = f":{_SSH_PORT:04X} "
 
@@ -75,7 +76,7 @@ def _agent(host: Host, vm: VmFacts) -> bool:
 
 def _address(host: Host, vm: VmFacts) -> str:
     nics = (vm.live or vm.config).nics
-    found = host.addresses(vm).get(nics[0].mac, ()) if nics else ()
+    found = host.addresses(vm, _PROOFS).get(nics[0].mac, ()) if nics else ()
     return next((ip for ip in found if ":" not in ip), found[0] if found else "")
 
 

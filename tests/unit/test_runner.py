@@ -275,7 +275,7 @@ def test_what_ansible_refuses_has_an_error_to_branch_on_too(result: Result, args
 def test_plain_keeps_what_json_has_and_turns_the_rest_of_ours_into_it() -> None:
     data = {"a": (1, 2.5, None, True), "b": {"c": Colour.RED}, "d": frozenset({"y", "x"})}
     assert plain(data) == {"a": [1, 2.5, None, True], "b": {"c": "red"}, "d": ["x", "y"]}
-    assert type(plain(Colour.RED)) is str
+    assert not isinstance(plain(Colour.RED), Enum)
 
 
 @pytest.mark.parametrize("value", [UNSET, b"x", object(), {1: "a"}, {Colour.RED: 1}, Path("/"), [UNSET]])

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Private KVM hosts on one machine, for tests: each has its own namespaces, libvirtd and sshd. See README.md.
-#   lab.sh up [N]            bring up the controller and hosts h1..hN (default 2); what is up already stays as it is
+#   lab.sh up [N] [--debian13]   bring up the controller and hosts h1..hN (default 2), the last one with Debian 13's
+#                            libvirt if so wished; what is up already stays as it is
 #   lab.sh down [--purge]    end everything; --purge also removes what the hosts wrote
 #   lab.sh status            who is up; fails when nobody is
 #   lab.sh ctl CMD...        run CMD on the controller (qemu+ssh://h1/system and qemu+tls://h1/system work there)
@@ -8,17 +9,20 @@
 #   lab.sh crash hN          power cut;     lab.sh start hN    power on again
 #   lab.sh env               shell variables: connection URIs for processes outside the namespaces, and more
 #   lab.sh ssh-config        the file for ssh -F: hosts, and guests behind them
-#   lab.sh image tiny|debian [PATH]    the image's path; builds it when it is not in the cache; with PATH, copies it there
+#   lab.sh image tiny|debian [PATH]   the image's path; builds it when it is not in the cache; with PATH, copies it there
 # ABLESTACK_LAB (default /tmp/ablestack-lab) is the folder it writes to; another folder is another lab.
 set -euo pipefail
 HERE=$(cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")" && pwd)
-for part in common keys namespace members outside images; do
+for part in common keys namespace members outside images debian13; do
   # shellcheck source=/dev/null
   . "$HERE/lib/$part.sh"
 done
 
-up() { # [N]
-  local count=${1:-2} host
+up() { # [N] [--debian13]
+  local count=2 newer='' host word
+  for word in "$@"; do
+    if [ "$word" = --debian13 ]; then newer=1; else count=$word; fi
+  done
   [[ $count =~ ^[1-$MAX_HOSTS]$ ]] || die "up takes 1 to $MAX_HOSTS hosts, not '$count'"
   [ "$(id -u)" = 0 ] || die "namespaces and bridges need root"
   [ ! -e "$RUN" ] || [ -e "$RUN/.lab" ] || die "$RUN is not a lab's folder"
@@ -28,6 +32,7 @@ up() { # [N]
   make_keys
   write_ssh_config
   alive ctl || start_controller
+  [ -z "$newer" ] || mark_debian13 "h$count"
   for host in $(host_names "$count"); do alive "$host" || start_host "$host"; done
   for host in $(host_names "$count"); do await "$host"; done
   say "up: $(host_names "$count" | xargs)"

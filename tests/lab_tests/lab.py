@@ -35,9 +35,10 @@ class Lab:
             str(SCRIPTS / "lab.sh"), *arguments, check=check, timeout=timeout, ABLESTACK_LAB=str(self.folder)
         )
 
-    def up(self, hosts: int) -> None:
-        """Brings up h1..hN where they are not."""
-        self.script("up", str(hosts))
+    def up(self, hosts: int, *, debian13: bool = False) -> None:
+        """Brings up h1..hN where they are not; the last one with Debian 13's libvirt if `debian13`."""
+        self.script("up", str(hosts), *(["--debian13"] if debian13 else []))
+        self.write_inventory()
 
     @property
     def hosts(self) -> list[str]:
@@ -71,18 +72,24 @@ class Lab:
         rows = [{"name": f"h{n}", "uri": self.uri(f"h{n}"), "virt_type": "qemu"} for n in range(1, hosts + 1)]
         return {"hosts": rows, **more}
 
-    @cached_property
+    @property
     def inventory(self) -> Path:
-        """localhost, and the hosts as group kvm_hosts, by ssh and with the interpreter that runs the tests."""
+        """localhost, and the hosts that are up as group kvm_hosts: by ssh, with the interpreter that runs the tests."""
+        return self.run / "inventory.yml"
+
+    def write_inventory(self) -> None:
         interpreter = {"ansible_python_interpreter": "{{ ansible_playbook_python }}"}
         ssh = {"ansible_ssh_common_args": f"-F {self.ssh_config}", **interpreter}
         groups = {
             "ungrouped": {"hosts": {"localhost": {"ansible_connection": "local", **interpreter}}},
-            "kvm_hosts": {"hosts": {f"h{n}": {} for n in range(1, 4)}, "vars": ssh},
+            "kvm_hosts": {"hosts": {host: self.own_variables(host) for host in self.hosts}, "vars": ssh},
         }
-        path = self.run / "inventory.yml"
-        path.write_text(yaml.safe_dump({"all": {"children": groups}}), encoding="utf-8")
-        return path
+        self.inventory.write_text(yaml.safe_dump({"all": {"children": groups}}), encoding="utf-8")
+
+    def own_variables(self, host: str) -> dict[str, str]:
+        # The Debian 13 host has its own file system, and what modules need installed in it.
+        own_root = (self.run / host / "root-from").exists()
+        return {"ansible_python_interpreter": "/usr/bin/python3"} if own_root else {}
 
     # ---- guests
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import libvirt
 import pytest
 from lab_tests.lab import SCRIPTS, Lab, command, wait_for
+from lab_tests.runs import run_module
 
 
 def namespaces() -> set[str]:
@@ -175,7 +176,23 @@ def test_down_leaves_nothing(second_lab: Lab) -> None:
     lab.script("down", "--purge")  # and once more is no error
 
 
-def test_playbooks_report_as_data(run_playbook, run_module) -> None:
+def test_a_host_can_be_debian_13(second_lab: Lab) -> None:
+    second_lab.up(1, debian13=True)
+    with closing(second_lab.connect()) as connection:
+        assert connection.getLibVersion() >= 11_000_000
+        assert connection.networkLookupByName("default").isActive()
+    probe = "import libvirt, netaddr, pycdlib; print(libvirt.open('qemu:///system').getHostname())"
+    run = run_module(
+        "ansible.builtin.command", {"argv": ["python3", "-c", probe]}, hosts="h1", inventory=second_lab.inventory
+    )
+    assert run["stdout"] == "h1"
+    second_lab.script("crash", "h1")
+    second_lab.script("start", "h1")
+    with closing(second_lab.connect()) as connection:
+        assert connection.getLibVersion() >= 11_000_000
+
+
+def test_playbooks_report_as_data(lab: Lab, run_playbook) -> None:
     plays = """
 - hosts: localhost:kvm_hosts[0:1]
   gather_facts: false
@@ -196,5 +213,5 @@ def test_playbooks_report_as_data(run_playbook, run_module) -> None:
     assert {task.status for task in run.tasks if task.task == "Not this time"} == {"skipped"}
     assert run.changed == ["Who"] * 3
     assert run_playbook(plays, check=True, extra_vars={"a": 1}).changed == []
-    assert run_module("ansible.builtin.ping", {"data": "hi"})["ping"] == "hi"
-    assert "msg" in run_module("ansible.builtin.fail", {"msg": "no"}, ok=False)
+    assert run_module("ansible.builtin.ping", {"data": "hi"}, inventory=lab.inventory)["ping"] == "hi"
+    assert "msg" in run_module("ansible.builtin.fail", {"msg": "no"}, ok=False, inventory=lab.inventory)

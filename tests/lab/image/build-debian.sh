@@ -18,11 +18,6 @@ MASKED="apt-daily.timer apt-daily-upgrade.timer e2scrub_all.timer e2scrub_reap.s
  logrotate.timer systemd-timesyncd.service systemd-networkd-wait-online.service getty@tty1.service console-getty.service
  cloud-init-hotplugd.socket systemd-pstore.service systemd-binfmt.service"
 
-# The archives this machine itself uses: it may reach no others.
-archives() {
-  { cat /etc/apt/sources.list.d/debian.sources /etc/apt/sources.list 2>/dev/null || true; } |
-    sed -n 's/^URIs: *//p; s/^deb \(\[[^]]*\] *\)\?\([^ ]*\) .*/\2/p'
-}
 MAIN=$(archives | grep -v security | head -1)
 SECURITY=$(archives | grep security | head -1)
 
@@ -38,9 +33,7 @@ unpack "$K" "$kernel"
 install_system() {
   local sources=("deb $MAIN bookworm main" "deb $MAIN bookworm-updates main")
   [ -z "$SECURITY" ] || sources+=("deb $SECURITY bookworm-security main")
-  mmdebstrap --mode=root --variant=minbase --include="$PACKAGES" --aptopt='Apt::Install-Recommends "false"' \
-    --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/man/*' \
-    --dpkgopt='path-exclude=/usr/share/locale/*' bookworm "$R" "${sources[@]}"
+  mmdebstrap --mode=root --variant=minbase --include="$PACKAGES" "${MMDEBSTRAP_SLIM[@]}" bookworm "$R" "${sources[@]}"
 }
 
 # The kernel's modules without its package: no initramfs is wanted. And only those that a guest can use.

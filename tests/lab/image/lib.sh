@@ -10,6 +10,17 @@ KERNEL_OPTIONS='console=tty0 console=ttyS0,115200 quiet net.ifnames=0 panic=5 mi
  init_on_alloc=0 lsm= audit=0 tsc=reliable 8250.nr_uarts=1 cryptomgr.notests lpj=10000000'
 KERNEL_OPTIONS=${KERNEL_OPTIONS//$'\n'/}
 
+# For a system that nobody reads manuals in.
+# shellcheck disable=SC2034  # used by the files that source this one
+MMDEBSTRAP_SLIM=(--aptopt='Apt::Install-Recommends "false"' --dpkgopt='path-exclude=/usr/share/doc/*'
+  --dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='path-exclude=/usr/share/locale/*')
+
+# The archives this machine itself uses: it may reach no others.
+archives() {
+  { cat /etc/apt/sources.list.d/debian.sources /etc/apt/sources.list 2>/dev/null || true; } |
+    sed -n 's/^URIs: *//p; s/^deb \(\[[^]]*\] *\)\?\([^ ]*\) .*/\2/p'
+}
+
 kernel_package() { apt-cache depends linux-image-cloud-amd64 | awk '/Depends: linux-image-6/ {print $2; exit}'; }
 
 # Newest of a package's files: an older one may have stayed from an earlier build.

@@ -45,7 +45,7 @@ enter() { # NAME COMMAND...
   shift
   p=$(pid "$name") || die "$name is not up"
   # shellcheck disable=SC2016  # expanded inside
-  exec nsenter -t "$p" -a --wd=/ env -u SSH_AUTH_SOCK -u XDG_RUNTIME_DIR HOME=/root \
+  exec nsenter -t "$p" -a --wdns=/ env -u SSH_AUTH_SOCK -u XDG_RUNTIME_DIR HOME=/root \
     bash -c 'cd "$0" 2>/dev/null || cd /; exec "$@"' "$PWD" "$@"
 }
 
@@ -63,13 +63,18 @@ is_gone() { ! kill -0 "$1" 2>/dev/null; }
 
 # Folders of its own over the machine's: writes go to the run folder. Overlays rather than empty folders, because
 # the tests' interpreter may lie below any of these.
-isolate() { # NAME
-  local name=$1 own=$RUN/$1 folder
-  mount --make-rprivate /
+overlay_folders() { # NAME
+  local own=$RUN/$1 folder
   for folder in etc root srv var; do
     mkdir -p "$own/$folder.up" "$own/$folder.work"
     mount -t overlay overlay -o "lowerdir=/$folder,upperdir=$own/$folder.up,workdir=$own/$folder.work" "/$folder"
   done
+}
+
+isolate() { # NAME
+  local name=$1 own=$RUN/$1
+  mount --make-rprivate /
+  if has_own_root "$name"; then enter_root "$name"; else overlay_folders "$name"; fi
   # A fresh sysfs shows this network namespace's interfaces, and hides the machine's cgroups from libvirt.
   mount -t sysfs sysfs /sys
   mkdir -p "$own/run"

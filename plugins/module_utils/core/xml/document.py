@@ -234,7 +234,7 @@ class Size(Field[int]):
 
 
 class Flag(Field[bool]):
-    """True where the element is there."""
+    """True where the element is there; it goes with all that is in it."""
 
     def __init__(self, path: str) -> None:
         super().__init__(path, bool, str, False)
@@ -244,6 +244,9 @@ class Flag(Field[bool]):
 
     def put(self, place: Element, text: str) -> None:
         pass
+
+    def drop(self, place: Element) -> None:
+        place.clear()
 
 
 class Values(Generic[T]):

@@ -134,7 +134,6 @@ class DomainElement(Document):
     secure_boot = Switch("os/firmware/feature[@name='secure-boot']@enabled")
     enrolled_keys = Switch("os/firmware/feature[@name='enrolled-keys']@enabled")
     firmware_features = Flag("os/firmware")
-    loader = Text("os/loader")
     loader_type = Text("os/loader@type")
     loader_secure = Switch("os/loader@secure")
     nvram = Text("os/nvram")

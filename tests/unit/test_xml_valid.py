@@ -1,0 +1,74 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Every document we emit is valid by libvirt's own schemas."""
+
+from __future__ import annotations
+
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.vm import DiskConfig
+from ansible_collections.ablestack.kvm.plugins.module_utils.core.xml.domain_mapping import (
+    apply,
+    domain_of,
+    new_domain,
+    read_domain,
+)
+from ansible_collections.ablestack.kvm.plugins.module_utils.core.xml.host_mapping import new_volume
+from support.samples import EDITS, KINDS, VOLUMES, golden, vm_config
+
+
+def validate(folder: Path, texts: dict[str, str], schema: str) -> None:
+    """One document after the other; virt-xml-validate names the file and the line of what is wrong."""
+    wrong = []
+    for name, text in texts.items():
+        file = folder / f"{name.replace(' ', '-')}.xml"
+        file.write_text(text, encoding="utf-8")
+        run = subprocess.run(["virt-xml-validate", str(file), schema], capture_output=True, text=True, check=False)
+        if run.returncode:
+            wrong.append(run.stderr)
+    assert wrong == []
+
+
+def test_new_domains(tmp_path: Path) -> None:
+    validate(tmp_path, {kind: new_domain(config).text for kind, config in KINDS.items()}, "domain")
+
+
+def test_edited_domains(tmp_path: Path) -> None:
+    texts = {}
+    for name, (before, values) in EDITS.items():
+        document = new_domain(before)
+        apply(document, before, replace(before, **values))
+        texts[name] = document.text
+    validate(tmp_path, texts, "domain")
+
+
+def test_an_edited_definition_of_libvirts(tmp_path: Path) -> None:
+    document = domain_of(golden("libvirt-stored.xml"))
+    before = read_domain(golden("libvirt-stored.xml"))
+    after = replace(
+        before,
+        memory=512,
+        cpu=2,
+        tpm=True,
+        boot_type="bios",
+        cpu_mode="",
+        disks=(*before.disks, DiskConfig("vdb", "/x")),
+    )
+    apply(document, before, after)
+    validate(tmp_path, {"stored": document.text}, "domain")
+
+
+def test_volumes(tmp_path: Path) -> None:
+    validate(tmp_path, {kind: new_volume(spec) for kind, spec in VOLUMES.items()}, "storagevol")
+
+
+def test_what_is_not_valid_is_found(tmp_path: Path) -> None:
+    document = new_domain(vm_config())
+    document.machine = ""
+    document.memory_slots = 3
+    with pytest.raises(AssertionError):
+        validate(tmp_path, {"bad": document.text}, "domain")

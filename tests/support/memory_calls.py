@@ -95,10 +95,11 @@ def _call(is_write: bool, lock: bool = True) -> Callable[[Callable[..., Any]], C
             sprung = self.begin(method.__name__, (*args, *kwargs.values()), is_write)
             _spring(sprung, "before")
             self.interruption = lambda: _spring(sprung, "during")
-            with self.state.lock if lock else nullcontext():
-                result = method(self, *args, **kwargs)
-            _spring(sprung, "after")
-            return result
+            try:
+                with self.state.lock if lock else nullcontext():
+                    return method(self, *args, **kwargs)
+            finally:
+                _spring(sprung, "after")
 
         return run
 

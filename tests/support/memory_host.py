@@ -270,12 +270,13 @@ class MemoryHost(Calls):
     @writes_unlocked
     def upload(self, pool: str, name: str, chunks: Iterable[bytes]) -> None:
         interruption, volume = self.interruption, self._volume(pool, name)
-        volume.content = b""
+        at = 0
         for chunk in chunks:
-            self._pool(pool).ensure(len(chunk))
-            volume.content += chunk[: len(chunk) // 2]
-            interruption()
-            volume.content += chunk[len(chunk) // 2 :]
+            self._pool(pool).ensure(at + len(chunk) - len(volume.content))
+            for half in (chunk[: len(chunk) // 2], chunk[len(chunk) // 2 :]):
+                volume.content = volume.content[:at] + half + volume.content[at + len(half) :]
+                at += len(half)
+                interruption()
         volume.probe()
 
     @reads

@@ -80,21 +80,15 @@ def template_descriptor(name: str) -> str:
     return f"{TEMPLATE_PREFIX}{name}.json"
 
 
-def template_claim(name: str) -> str:
-    """The volume that tells who is copying a template's image."""
-    return f"{TEMPLATE_PREFIX}{name}.claim"
-
-
 def template_volumes(name: str) -> tuple[str, ...]:
-    """All volumes a template may have, in the order in which they are deleted."""
-    images = tuple(template_image(name, image_format) for image_format in TEMPLATE_FORMATS)
-    return (template_descriptor(name), *images, template_claim(name))
+    """All volumes a template may have, its descriptor first."""
+    return (template_descriptor(name), *(template_image(name, image_format) for image_format in TEMPLATE_FORMATS))
 
 
 def template_of(volume: str) -> str:
     """The template that a volume belongs to, empty where it is none of a template's."""
     stem, _dot, suffix = volume.rpartition(".")
-    if not stem.startswith(TEMPLATE_PREFIX) or suffix not in (*TEMPLATE_FORMATS, "json", "claim"):
+    if not stem.startswith(TEMPLATE_PREFIX) or suffix not in (*TEMPLATE_FORMATS, "json"):
         return ""
     return stem[len(TEMPLATE_PREFIX) :]
 

@@ -1,6 +1,9 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The descriptor of a template: JSON in a volume beside its image, whose presence says that the image is complete."""
+"""The descriptor of a template: JSON in a volume beside its image, which says that the image is complete.
+
+While somebody writes or deletes the image it holds a claim instead: who does that, and since when.
+"""
 
 from __future__ import annotations
 
@@ -10,34 +13,76 @@ from typing import Any
 
 from .errors import AblestackError, Code
 from .resources import Template
+from .vm import Mark, Owner, Phase
 
 SCHEMA = 1
-MAX_DESCRIPTOR = 1024 * 1024
+MIN_SIZE = 4096
+"""Bytes; descriptors are filled up to this, so that one can replace another, or a claim, in a single write."""
+MAX_SIZE = 1024 * 1024
 """Bytes; a larger file is none of ours and is not read."""
+_UNWRITTEN = Mark(Phase.DEPLOYING)
 
 
 def encode_descriptor(template: Template) -> bytes:
-    """The descriptor's content."""
-    data: dict[str, Any] = {"schema": SCHEMA, **asdict(template), "labels": dict(template.labels)}
-    return (json.dumps(data, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode()
+    """The descriptor of a template that is complete."""
+    return _encode({**asdict(template), "labels": dict(template.labels)})
+
+
+def encode_claim(mark: Mark) -> bytes:
+    """The descriptor of one that is not."""
+    owner = asdict(mark.owner) if mark.owner else {}
+    return _encode({"claim": {"phase": mark.phase.value, "since": mark.since, "owner": owner}})
 
 
 def decode_descriptor(content: bytes) -> Template:
-    """The template a descriptor tells of; InvalidState where it is cut off, not ours, or of a newer version than ours.
-
-    Zero bytes at its end are the volume's padding.
-    """
+    """The template a descriptor tells of. InvalidState where it is a claim or not readable, Unsupported where newer."""
+    data = _decode(content)
+    if "claim" in data:
+        since = _claim(data).since
+        raise AblestackError(Code.INVALID_STATE, f"its image is not complete: somebody began to write it at {since}")
     try:
-        data = json.loads(content.rstrip(b"\0").decode())
-        schema = int(data.pop("schema"))
-        if schema > SCHEMA:
-            raise AblestackError(
-                Code.INVALID_STATE,
-                f"the descriptor was written by a newer version of this collection (schema {schema})",
-                "update the collection",
-            )
         known = {entry.name for entry in fields(Template)}
         labels = tuple(sorted((str(key), str(value)) for key, value in data.pop("labels", {}).items()))
         return Template(**{key: value for key, value in data.items() if key in known}, labels=labels)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise AblestackError(Code.INVALID_STATE, f"the descriptor is not readable ({error})") from error
+    except (TypeError, AttributeError) as error:
+        raise AblestackError(Code.INVALID_STATE, "its descriptor is damaged") from error
+
+
+def decode_claim(content: bytes) -> Mark | None:
+    """Who writes: None where the template is complete, a mark without owner where the content is not readable (yet)."""
+    try:
+        data = _decode(content)
+    except AblestackError as error:
+        if error.code is Code.UNSUPPORTED:
+            raise
+        return _UNWRITTEN
+    return _claim(data) if "claim" in data else None
+
+
+def _claim(data: dict[str, Any]) -> Mark:
+    try:
+        claim = data["claim"]
+        return Mark(Phase(claim["phase"]), str(claim["since"]), owner=Owner(**claim["owner"]))
+    except (ValueError, KeyError, TypeError):
+        return _UNWRITTEN
+
+
+def _encode(data: dict[str, Any]) -> bytes:
+    # Spaces after a JSON document mean nothing.
+    text = json.dumps({"schema": SCHEMA, **data}, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+    return text.encode().ljust(MIN_SIZE)
+
+
+def _decode(content: bytes) -> dict[str, Any]:
+    try:
+        data = dict(json.loads(content.rstrip(b"\0").decode()))
+        schema = int(data.pop("schema"))
+    except (ValueError, KeyError, TypeError) as error:
+        raise AblestackError(Code.INVALID_STATE, "its descriptor is damaged") from error
+    if schema > SCHEMA:
+        raise AblestackError(
+            Code.UNSUPPORTED,
+            f"its descriptor was written by a newer version of this collection (schema {schema})",
+            "update the collection",
+        )
+    return data

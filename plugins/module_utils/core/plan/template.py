@@ -30,6 +30,7 @@ class WriteDescriptor(Step):
     """Changes what is said of the template; its image stays as it is."""
 
     host: str
+    before: Template
     template: Template
 
 
@@ -116,7 +117,7 @@ def plan_present(spec: TemplateSpec, hosts: Mapping[str, OnHost], source: Source
             wanted = replace(on.copy.template, **spec.described)
             refusals += _unsuitable(spec, wanted)
             if wanted != on.copy.template:
-                steps.append(WriteDescriptor(name, wanted))
+                steps.append(WriteDescriptor(name, on.copy.template, wanted))
         else:
             refusals += _obstacles(spec, on, source)
             wanted = _made(spec, known[0] if known else None, source, now)
@@ -186,8 +187,8 @@ def _unsuitable(spec: TemplateSpec, template: Template) -> list[AblestackError]:
         return [
             invalid(f"template '{spec.name}' is {template.format}, not {spec.format}", "correct or leave out format")
         ]
-    if template.boot_mode == "secure" and template.boot_type != "uefi":
-        return [invalid("boot_mode 'secure' needs boot_type 'uefi'", "set both, or boot_mode to legacy")]
+    if (template.boot_type, template.boot_mode) == ("bios", "secure"):
+        return [invalid("secure boot needs UEFI", "set boot_type: uefi, or boot_mode: legacy")]
     return []
 
 

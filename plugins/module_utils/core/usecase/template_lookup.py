@@ -8,14 +8,13 @@ from ..hypervisor.port import Host
 from ..model.errors import AblestackError, Code
 from ..model.naming import (
     TEMPLATE_FORMATS,
-    template_claim,
     template_descriptor,
     template_image,
     template_of,
     template_volumes,
 )
 from ..model.resources import Template, TemplateCopy
-from ..model.template_descriptor import MAX_DESCRIPTOR, decode_descriptor
+from ..model.template_descriptor import MAX_SIZE, decode_descriptor
 from ..model.vm import VmFacts
 
 
@@ -79,17 +78,12 @@ def _read_descriptor(host: Host, name: str) -> Template:
     content = b""
     for chunk in host.download(host.spec.templates, template_descriptor(name)):
         content += chunk
-        if len(content) > MAX_DESCRIPTOR:
+        if len(content) > MAX_SIZE:
             raise AblestackError(Code.INVALID_STATE, "the descriptor is too large to be one")
     template = decode_descriptor(content)
     if template.name != name or template.format not in TEMPLATE_FORMATS:
         raise AblestackError(Code.INVALID_STATE, "the descriptor belongs to another template")
     return template
-
-
-def is_claimed(copy: TemplateCopy) -> bool:
-    """Whether somebody is copying the image, or died at it."""
-    return template_claim(copy.name) in copy.volumes
 
 
 def all_vms(host: Host) -> tuple[VmFacts, ...]:
@@ -105,12 +99,12 @@ def all_vms(host: Host) -> tuple[VmFacts, ...]:
 
 
 def users_of(vms: tuple[VmFacts, ...], name: str, path: str = "") -> tuple[str, ...]:
-    """The names of the VMs that came from the template and are not expunged yet, or have its image at `path` open."""
+    """The names of the VMs that came from the template `name` and are not expunged yet, or have a disk at `path`."""
     return tuple(sorted({vm.name for vm in vms if _uses(vm, name, path)}))
 
 
 def _uses(vm: VmFacts, name: str, path: str) -> bool:
-    if vm.record and name in (vm.record.template, vm.record.iso):
+    if name and vm.record and name in (vm.record.template, vm.record.iso):
         return True
     configs = [config for config in (vm.config, vm.live) if config]
     return bool(path) and any(disk.path == path for config in configs for disk in config.disks)
@@ -119,7 +113,7 @@ def _uses(vm: VmFacts, name: str, path: str) -> bool:
 def volumes_on(host: Host, path: str) -> tuple[str, ...]:
     """The volumes, as pool/name, of all pools of the host that stand on the image at `path`."""
     found = []
-    for pool in host.facts().pools:
+    for pool in host.details().pools:
         for name in host.volume_names(pool):
             volume = host.volume(pool, name)
             if volume and volume.backing == path:

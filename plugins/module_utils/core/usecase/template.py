@@ -1,0 +1,198 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Templates: made Ready on every host that is to have them, or removed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from datetime import datetime, timezone
+
+from ..hypervisor.port import Host
+from ..model.catalog import HostSpec
+from ..model.errors import AblestackError, Code
+from ..model.naming import TEMPLATE_FORMATS, template_image
+from ..model.outcome import Outcome
+from ..model.plan_parts import Step
+from ..model.resources import TemplateCopy
+from ..model.template_spec import TemplateSpec
+from ..model.template_view import template_view
+from ..model.values import time_text
+from ..plan import template as plans
+from ..plan.template import CopyImage, OnHost, RemoveTemplate, SourceFacts, WriteDescriptor
+from .infrastructure import Infrastructure
+from .template_copy import Origin, bring_template, remove_template, rewrite_descriptor, upload_image
+from .template_lookup import all_vms, find_template, users_of, volumes_on
+from .template_source import FileSource, open_source
+
+Errors = Mapping[str, AblestackError]
+
+
+def apply_template(infra: Infrastructure, spec: TemplateSpec) -> Outcome:
+    """Brings the template into the state that `spec` wants; `template` in the result is as INTERFACE 4 has it."""
+    spec.check()
+    hosts = infra.selected(zone=spec.zone, hosts=spec.hosts)
+    if spec.state == "absent":
+        return _absent(infra, spec, hosts)
+    if spec.state == "extracted":
+        from .template_extract import extract_template
+
+        return extract_template(infra, spec, hosts)
+    if spec.source in ("vm", "volume"):
+        from .template_disk import disk_origin
+
+        return _present(infra, spec, hosts, lambda found: disk_origin(infra, spec, hosts, found))
+    source = open_source(spec)
+    try:
+        return _present(infra, spec, hosts, lambda found: _file_origin(infra, spec, source, found))
+    finally:
+        if source:
+            source.close()
+
+
+def _file_origin(infra: Infrastructure, spec: TemplateSpec, source: FileSource | None, found: list[OnHost]) -> Origin:
+    """What the file is, read as far as the decision or the work needs it."""
+    if source is None:
+        return Origin(SourceFacts())
+    facts = source.facts()
+    missing = any(not on.copy.ready for on in found)
+    # A download takes place before any host is touched; a file is read early in check mode, to predict its checksum.
+    early = source.is_local == infra.check
+    if facts.exists and (plans.must_read(spec, found, facts) or (missing and early)):
+        facts = source.read()
+    return Origin(facts, upload_image(source.chunks, source.text))
+
+
+def _present(
+    infra: Infrastructure, spec: TemplateSpec, hosts: Iterable[HostSpec], origin: Callable[[list[OnHost]], Origin]
+) -> Outcome:
+    found, lost = _look(infra, spec, hosts)
+    from_here = origin(list(found.values()))
+    # What stands on an image matters, and is looked for, only where that would be deleted.
+    doomed = [name for name, on in found.items() if plans.would_delete(spec, on, from_here.facts)]
+    found = _with_standing(infra, found, doomed)
+    now = "" if infra.check else time_text(datetime.now(timezone.utc))
+    plan = plans.plan_present(spec, found, from_here.facts, now)
+    for refusal in plan.refusals:
+        raise refusal
+    before = _view(found.values())
+    copies: Iterable[TemplateCopy] = plan.predicted or ()
+    if plan.steps and not infra.check:
+        _carry_out(infra, plan.steps, from_here)
+        copies = [on.copy for on in _look(infra, spec, [infra.catalog.host(name) for name in found])[0].values()]
+    after = _view([replace(found[copy.host], copy=copy) for copy in copies])
+    warnings = (*plan.warnings, *_tolerate(infra, spec, lost, plan.changed))
+    return Outcome(plan.changed, before, after, {"template": after}, warnings)
+
+
+def _absent(infra: Infrastructure, spec: TemplateSpec, hosts: Iterable[HostSpec]) -> Outcome:
+    found, lost = _look(infra, spec, hosts)
+    for name, error in lost.items():
+        raise AblestackError(
+            Code.HOST_UNAVAILABLE,
+            f"host '{name}' cannot be asked whether it uses template '{spec.name}': {error.message}",
+            "bring it back, leave it out of hosts, or take it out of the catalog",
+            host=name,
+        )
+    found = _with_standing(infra, found, [name for name, on in found.items() if on.copy.volumes])
+    plan = plans.plan_absent(found)
+    for refusal in plan.refusals:
+        raise refusal
+    if plan.steps and not infra.check:
+        _carry_out(infra, plan.steps, Origin(SourceFacts()))
+    return Outcome(plan.changed, _view(found.values()), {}, {"template": {}})
+
+
+def _carry_out(infra: Infrastructure, steps: Iterable[Step], origin: Origin) -> None:
+    """Each host's step, on all hosts at once, after the host that has to be first; fails when they all are through."""
+    by_host: dict[str, Step] = {}
+    for step in steps:
+        if isinstance(step, (CopyImage, WriteDescriptor, RemoveTemplate)):
+            by_host[step.host] = step
+    errors: dict[str, AblestackError] = {}
+    rest = [name for name in by_host if name != origin.first]
+    for names in ([origin.first] if origin.first in by_host else [], rest):
+        if names and not errors:
+            specs = [infra.catalog.host(name) for name in names]
+            errors.update(infra.on_hosts(lambda host: _one(host, by_host[host.spec.name], origin), specs)[1])
+    _raise_first(errors)
+
+
+def _one(host: Host, step: Step, origin: Origin) -> None:
+    if isinstance(step, WriteDescriptor):
+        rewrite_descriptor(host, step.before, step.template)
+    elif isinstance(step, CopyImage) and origin.make:
+        bring_template(host, step.template, origin.make, step.replaces)
+    elif isinstance(step, RemoveTemplate):
+        remove_template(host, step.copy, lambda: _still_unused(host, step.copy))
+
+
+def _still_unused(host: Host, copy: TemplateCopy) -> None:
+    for refusal in plans.in_use(_standing(host, _on_host(host, copy))):
+        raise refusal
+
+
+def _look(
+    infra: Infrastructure, spec: TemplateSpec, hosts: Iterable[HostSpec]
+) -> tuple[dict[str, OnHost], dict[str, AblestackError]]:
+    """The template on every host that can be reached; the others with their errors, unless there are only such."""
+    found, errors = infra.on_hosts(lambda host: _on_host(host, find_template(host, spec.name)), hosts)
+    lost = {name: error for name, error in errors.items() if error.code is Code.HOST_UNAVAILABLE}
+    _raise_first({name: error for name, error in errors.items() if name not in lost})
+    if not found:
+        _raise_first(lost)
+    return found, lost
+
+
+def _on_host(host: Host, copy: TemplateCopy) -> OnHost:
+    return OnHost(copy, users_of(all_vms(host), copy.name, copy.path))
+
+
+def _with_standing(infra: Infrastructure, found: dict[str, OnHost], names: list[str]) -> dict[str, OnHost]:
+    """The same, with what stands on the images of the named hosts."""
+    if not names:
+        return found
+    specs = [infra.catalog.host(name) for name in names]
+    looked, errors = infra.on_hosts(lambda host: _standing(host, found[host.spec.name]), specs)
+    _raise_first(errors)
+    return {**found, **looked}
+
+
+def _standing(host: Host, on: OnHost) -> OnHost:
+    """What would break without the image, be it whole or not."""
+    standing: list[str] = []
+    for kind in TEMPLATE_FORMATS:
+        image = template_image(on.copy.name, kind)
+        volume = host.volume(on.copy.pool, image) if image in on.copy.volumes else None
+        if volume:
+            standing += volumes_on(host, volume.path)
+            standing += users_of(all_vms(host), "", volume.path)
+    return replace(on, standing=tuple(standing))
+
+
+def _tolerate(infra: Infrastructure, spec: TemplateSpec, lost: Errors, changed: bool) -> list[str]:
+    """Warnings about hosts that are down on purpose; HostUnavailable for any other, now that the rest is done."""
+    for name, error in lost.items():
+        if infra.catalog.host(name).state == "enabled":
+            raise AblestackError(
+                Code.HOST_UNAVAILABLE,
+                f"template '{spec.name}' is as wanted on all hosts but '{name}': {error.message}",
+                "bring it back and run the task again, or set its state to disabled or maintenance",
+                host=name,
+                changed=changed,
+            )
+    return [f"host '{name}' is not asked for templates: {error.message}" for name, error in lost.items()]
+
+
+def _raise_first(errors: Errors) -> None:
+    """One of the errors, which tells of the others in its details."""
+    for name, error in errors.items():
+        if len(errors) > 1:
+            others = {other: failure.message for other, failure in errors.items() if other != name}
+            raise AblestackError(error.code, error.message, error.hint, **{**error.details, "others": others})
+        raise error
+
+
+def _view(hosts: Iterable[OnHost]) -> dict[str, object]:
+    found = list(hosts)
+    return template_view([on.copy for on in found], [vm for on in found for vm in on.used_by])

@@ -1,0 +1,137 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The claim on a template's volumes: one process at a time writes them, the others wait for it.
+
+The descriptor's volume is the lock, since libvirt makes no two of one name, and holds the claim until it tells of a
+complete image. It outlives a killed process, so whoever finds it decides whether its owner lives: by the process where
+that can be seen, else by whether the image still grows.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+from datetime import datetime, timezone
+
+from ..hypervisor.port import Host
+from ..model.errors import AblestackError, Code
+from ..model.naming import TEMPLATE_FORMATS, template_descriptor, template_image
+from ..model.resources import Template, VolumeSpec
+from ..model.template_descriptor import decode_claim, encode_claim, encode_descriptor
+from ..model.values import time_text
+from ..model.vm import Mark, Phase
+from .owner import current_owner, is_abandoned
+
+PAUSE = 1.0
+PATIENCE = 30
+"""Looks, a pause (seconds) apart, without any progress after which an owner is given up."""
+_UNWRITTEN_PATIENCE = 5
+_active: set[str] = set()  # tokens of the claims that this very process holds
+
+
+class Claim:
+    """The right to write one template's volumes on one host."""
+
+    def __init__(self, host: Host, name: str) -> None:
+        self._host, self._name = host, name
+        self._pool, self._volume = host.spec.templates, template_descriptor(name)
+        self._owner = current_owner()
+
+    def take(self, over_ready: bool) -> bool:
+        """Takes it; waits while somebody else writes. A complete template is taken only with `over_ready`, else False.
+
+        Conflict where a live process holds the claim and does nothing.
+        """
+        content = encode_claim(Mark(Phase.DEPLOYING, time_text(datetime.now(timezone.utc)), owner=self._owner))
+        while True:
+            try:
+                self._host.create_volume(VolumeSpec(self._pool, self._volume, len(content), format="raw"))
+                break
+            except AblestackError as error:
+                if error.code is not Code.ALREADY_EXISTS:
+                    raise
+            if not self._outwait(over_ready):
+                return False
+        self._write(content)
+        return True
+
+    def _write(self, content: bytes) -> None:
+        """Says in the volume, which we have just made, that it is ours."""
+        _active.add(self._owner.token)
+        done = False
+        try:
+            self._host.upload(self._pool, self._volume, [content])
+            done = True
+        finally:
+            if not done:
+                self.end()
+                with suppress(AblestackError):
+                    self._host.delete_volume(self._pool, self._volume)
+
+    def is_held(self) -> bool:
+        """Whether it is still ours: nobody took us for dead."""
+        content = self._content()
+        holder = decode_claim(content) if content is not None else None
+        return holder is not None and holder.owner is not None and holder.owner.token == self._owner.token
+
+    def commit(self, template: Template) -> None:
+        """The claim becomes the descriptor of the complete template; Conflict where it is no longer ours."""
+        if not self.is_held():
+            raise AblestackError(
+                Code.CONFLICT,
+                f"another process took over template '{self._name}' on host '{self._host.spec.name}'",
+                "run the task again",
+            )
+        self._host.upload(self._pool, self._volume, [encode_descriptor(template)])
+
+    def end(self) -> None:
+        """Gives it up in this process, whatever stands on the host."""
+        _active.discard(self._owner.token)
+
+    def _outwait(self, over_ready: bool) -> bool:
+        """Waits until the volume is gone, or removes it when nobody lives for it; False where there is a Ready one."""
+        seen, still = None, 0
+        while True:
+            content = self._content()
+            if content is None:
+                return True
+            holder = decode_claim(content)
+            if holder is None and not over_ready:
+                return False
+            now = (content, self._written())
+            seen, still = now, still + 1 if now == seen else 0
+            if holder is None or not self._lives(holder, still):
+                self._host.delete_volume(self._pool, self._volume)
+                return True
+            time.sleep(PAUSE)
+
+    def _lives(self, holder: Mark, still: int) -> bool:
+        """Whether the holder is to be waited for, after so many looks without progress."""
+        if holder.owner is None:
+            return still < _UNWRITTEN_PATIENCE
+        if holder.owner.machine != self._owner.machine:
+            return still < PATIENCE
+        if holder.owner.token not in _active and is_abandoned(holder):
+            return False
+        if still >= PATIENCE:
+            raise AblestackError(
+                Code.CONFLICT,
+                f"process {holder.owner.pid} writes template '{self._name}' on host '{self._host.spec.name}', "
+                "and makes no progress",
+                "end that process, or wait for it",
+            )
+        return True
+
+    def _content(self) -> bytes | None:
+        """What the volume holds, None where it is gone."""
+        try:
+            return b"".join(self._host.download(self._pool, self._volume))
+        except AblestackError as error:
+            if error.code is Code.NOT_FOUND:
+                return None
+            raise
+
+    def _written(self) -> tuple[int, ...]:
+        """How much of the image is there by now."""
+        found = [self._host.volume(self._pool, template_image(self._name, kind)) for kind in TEMPLATE_FORMATS]
+        return tuple(volume.allocation for volume in found if volume)

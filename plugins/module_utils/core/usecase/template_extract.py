@@ -1,0 +1,100 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Brings a template's image from a host into a file where the module runs."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+
+from ..hypervisor.port import Host
+from ..model.catalog import HostSpec
+from ..model.errors import AblestackError, Code, invalid
+from ..model.naming import template_image
+from ..model.outcome import Outcome
+from ..model.resources import Template, TemplateCopy
+from ..model.template_spec import TemplateSpec
+from ..model.template_view import template_view
+from .digest import Digest
+from .infrastructure import Infrastructure
+from .template_lookup import all_vms, find_template, users_of
+
+_CHUNK = 1024 * 1024
+
+
+def extract_template(infra: Infrastructure, spec: TemplateSpec, hosts: Iterable[HostSpec]) -> Outcome:
+    """The image of the first host that has the template Ready is in `dest`, whole and with its checksum."""
+    host, copy, template = _first_ready(infra, spec, hosts)
+    dest = _destination(str(spec.dest), template)
+    same = _is_same(dest, template)
+    if not same and not infra.check:
+        _fetch(host, template, dest)
+    view = template_view([copy], users_of(all_vms(host), spec.name, copy.path))
+    after = {"dest": dest, "checksum": template.checksum}
+    return Outcome(not same, after if same else {}, after, {"template": view, "dest": dest})
+
+
+def _first_ready(
+    infra: Infrastructure, spec: TemplateSpec, hosts: Iterable[HostSpec]
+) -> tuple[Host, TemplateCopy, Template]:
+    errors = []
+    for host_spec in hosts:
+        try:
+            host = infra.host(host_spec.name)
+            copy = find_template(host, spec.name)
+        except AblestackError as failure:
+            errors.append(failure)
+            continue
+        if copy.ready and copy.template:
+            return host, copy, copy.template
+    for error in errors:
+        raise error
+    raise AblestackError(Code.NOT_FOUND, f"template '{spec.name}' is Ready on no host", "see ablestack_template_info")
+
+
+def _destination(dest: str, template: Template) -> str:
+    """The file's path; in a folder it gets the name of the template's image."""
+    path = os.path.abspath(os.path.expanduser(dest))
+    if os.path.isdir(path):
+        path = os.path.join(path, f"{template.name}.{template.format}")
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise invalid(f"dest '{path}' is no regular file", "give the path of a file or a folder")
+    if not os.path.isdir(os.path.dirname(path)):
+        raise invalid(f"the folder of dest '{path}' does not exist", "make it first")
+    return path
+
+
+def _is_same(path: str, template: Template) -> bool:
+    if not os.path.isfile(path) or os.path.getsize(path) != template.file_size:
+        return False
+    return Digest().drain(_read(path)).checksum() == template.checksum
+
+
+def _read(path: str) -> Iterator[bytes]:
+    try:
+        with open(path, "rb") as file:
+            while chunk := file.read(_CHUNK):
+                yield chunk
+    except OSError as error:
+        raise invalid(f"dest '{path}' cannot be read ({error.strerror})") from error
+
+
+def _fetch(host: Host, template: Template, path: str) -> None:
+    """Into a file beside it that only we can read, and from there in one step: `dest` is never half an image."""
+    digest = Digest(template.checksum)
+    volume = template_image(template.name, template.format)
+    try:
+        handle, partial = tempfile.mkstemp(prefix=f".{os.path.basename(path)}.", dir=os.path.dirname(path))
+        try:
+            with os.fdopen(handle, "wb") as file:
+                for chunk in digest.passing(host.download(host.spec.templates, volume)):
+                    file.write(chunk)
+            digest.verify(f"the image of template '{template.name}' on host '{host.spec.name}'")
+            os.replace(partial, path)
+        finally:
+            with suppress(FileNotFoundError):
+                os.unlink(partial)
+    except OSError as error:
+        raise invalid(f"dest '{path}' cannot be written ({error.strerror})") from error

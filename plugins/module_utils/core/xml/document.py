@@ -10,7 +10,7 @@ names stays in the tree as it was.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from functools import cache
 from typing import Any, Callable, Generic, TypeVar
 from xml.etree import ElementTree
 
@@ -314,10 +314,11 @@ class Document:
         return serialize(self.element)
 
     @classmethod
-    def fields(cls) -> Iterator[str]:
+    @cache
+    def fields(cls) -> tuple[str, ...]:
         """The names of all fields."""
-        for kind in reversed(cls.__mro__):
-            yield from (name for name, field in vars(kind).items() if isinstance(field, (Field, Values)))
+        kinds = reversed(cls.__mro__)
+        return tuple(name for kind in kinds for name, field in vars(kind).items() if isinstance(field, (Field, Values)))
 
     def values(self) -> dict[str, Any]:
         """All fields by name."""

@@ -9,6 +9,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+from hypothesis import settings
+
 REPOSITORY = Path(__file__).resolve().parent.parent
 PLACE = Path("ansible_collections", "ablestack", "kvm")
 
@@ -31,3 +33,7 @@ def collections_path() -> Path:
 sys.path.insert(0, str(collections_path()))
 # For code that goes through Ansible's own loader, and for the playbooks that tests start.
 os.environ["ANSIBLE_COLLECTIONS_PATH"] = sys.path[0]
+
+# How long an example takes says nothing on a shared machine.
+settings.register_profile("ablestack", deadline=None)
+settings.load_profile("ablestack")

@@ -39,7 +39,7 @@ def catalog(clean_lab: Lab) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def vm(clean_lab: Lab, catalog: dict[str, Any], run_module: Callable[..., Any]) -> Iterator[Vm]:
+def vm(clean_lab: Lab, catalog: dict[str, Any], run_module: Callable[..., Any]) -> Vm:
     """Runs ablestack_vm once; the template is registered."""
     run_module(
         "ablestack_template", {"catalog": catalog, "name": "tiny", "format": "qcow2", "src": str(clean_lab.tiny)}

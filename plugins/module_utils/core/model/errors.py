@@ -31,14 +31,17 @@ class Code(str, Enum):
     INTERNAL = "Internal"
 
 
+_LONGEST = 1000  # characters of a message: the reasons of many hosts fit, a pasted file does not
+
+
 class AblestackError(Exception):
     """A failure told to the user: `message` says what is wrong, `hint` what to do, `details` is data."""
 
     def __init__(self, code: Code, message: str, hint: str = "", **details: Any) -> None:
-        super().__init__(message)
+        super().__init__(_one_line(message))
         self.code = code
-        self.message = message
-        self.hint = hint
+        self.message = _one_line(message)
+        self.hint = _one_line(hint)
         self.details: Mapping[str, Any] = details
 
     @property
@@ -50,6 +53,12 @@ class AblestackError(Exception):
     def as_dict(self) -> dict[str, Any]:
         """The `error` value of a module's result."""
         return {"code": self.code.value, "hint": self.hint, "details": dict(self.details)}
+
+
+def _one_line(text: str) -> str:
+    """Quoted input may hold anything: line breaks and control characters become spaces, the overlong is cut."""
+    line = " ".join("".join(char if char.isprintable() else " " for char in text).split())
+    return line if len(line) <= _LONGEST else f"{line[:_LONGEST]}…"
 
 
 def invalid(message: str, hint: str = "", **details: Any) -> AblestackError:

@@ -12,7 +12,7 @@ from typing import Any, Callable
 
 from ..model.errors import AblestackError, Code
 from .connection import Session
-from .translate import code_of, libvirt
+from .translate import libvirt
 
 STOPPED = "stopped"
 REBOOTED = "rebooted"
@@ -117,8 +117,8 @@ class LibvirtPower(Session):
         with self._asks(f"start {self._vm(vm_id)}"):
             try:
                 domain.create()
-            except libvirt.libvirtError as error:
-                if not code_of(error, "OPERATION_INVALID") or not self._power_is_on(vm_id):
+            except libvirt.libvirtError:
+                if not self._power_is_on(vm_id):
                     raise
         self._running[vm_id] = True
         self._bounded.discard(vm_id)  # the limit ends with the process
@@ -129,8 +129,8 @@ class LibvirtPower(Session):
         with self._asks(f"resume {self._vm(vm_id)}"):
             try:
                 domain.resume()
-            except libvirt.libvirtError as error:
-                if not code_of(error, "OPERATION_INVALID") or not self._power_is_on(vm_id):
+            except libvirt.libvirtError:
+                if domain.state()[0] != libvirt.VIR_DOMAIN_RUNNING:
                     raise
 
     def _bound_agent(self, vm_id: str) -> None:
@@ -190,8 +190,8 @@ class LibvirtPower(Session):
         with self._asks(f"cut the power of {self._vm(vm_id)}"):
             try:
                 domain.destroy()
-            except libvirt.libvirtError as error:
-                if not code_of(error, "OPERATION_INVALID") or self._power_is_on(vm_id):
+            except libvirt.libvirtError:
+                if self._power_is_on(vm_id):
                     raise
         self._running[vm_id] = False
 

@@ -82,7 +82,7 @@ class LibvirtStorage(Session):
     def _on_volume(self, pool: str, name: str, work: Callable[[Any], T]) -> T | None:
         """What `work` makes of the volume's handle; None where there is no such volume, also after a refresh."""
         pool_handle = self._pool(pool)
-        for refreshed in (False, True):
+        for refreshed in (False,) if self.read_only else (False, True):  # a refresh counts as a write
             if refreshed:
                 self._refresh(pool_handle)
             try:
@@ -156,7 +156,8 @@ class LibvirtStorage(Session):
             except libvirt.libvirtError as error:
                 # a file the pool had not seen yet is said to be an invalid operation
                 taken = code_of(error, "STORAGE_VOL_EXIST") or (
-                    code_of(error, "OPERATION_INVALID") and self._on_volume(volume.pool, volume.name, bool)
+                    code_of(error, "OPERATION_INVALID", "OPERATION_FAILED")
+                    and self._on_volume(volume.pool, volume.name, bool)
                 )
                 if not taken:
                     raise

@@ -59,7 +59,8 @@ _RAW_LENGTH = 1000
 
 def code_of(error: Any, *names: str) -> bool:
     """Whether a libvirtError has one of the codes, given without VIR_ERR_."""
-    return error.get_error_code() in {getattr(libvirt, f"VIR_ERR_{name}", None) for name in names}
+    known = (getattr(libvirt, f"VIR_ERR_{name}", None) for name in names)
+    return error.get_error_code() in {number for number in known if number is not None}
 
 
 def translate(error: Any, doing: str, host: str) -> AblestackError:

@@ -1,0 +1,179 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Connecting: within a time limit, without asking anybody anything; and libvirt's errors in our words."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import libvirt
+import pytest
+
+from ansible_collections.ablestack.kvm.plugins.module_utils.core.hypervisor import connection, translate
+from ansible_collections.ablestack.kvm.plugins.module_utils.core.hypervisor.connection import open_host
+from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.catalog import HostSpec
+from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.errors import AblestackError, Code
+from support.test_driver import driver_host
+
+
+def refused(uri: str, timeout: float = 5) -> AblestackError:
+    with pytest.raises(AblestackError) as raised:
+        open_host(HostSpec("kvm01", uri), timeout=timeout)
+    return raised.value
+
+
+@pytest.fixture
+def silent_socket(tmp_path: Path) -> Iterator[str]:
+    """A daemon that takes connections and never says a word."""
+    path = str(tmp_path / "sock")
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(path)
+        server.listen()
+        yield path
+
+
+def test_a_host_that_is_not_there() -> None:
+    error = refused("qemu+unix:///system?socket=/nowhere/sock")
+    assert error.code is Code.HOST_UNAVAILABLE
+    assert error.message == "host 'kvm01' cannot be reached at qemu+unix:///system?socket=/nowhere/sock"
+    assert "/nowhere/sock" in error.hint
+    assert "\n" not in error.sentence
+
+
+def test_a_uri_nobody_understands() -> None:
+    assert refused("nonsense://host/").code is Code.HOST_UNAVAILABLE
+    assert refused("test:///nowhere.xml").code is Code.HOST_UNAVAILABLE
+
+
+def test_a_host_that_never_answers_is_given_up(silent_socket: str) -> None:
+    error = refused(f"qemu+unix:///system?socket={silent_socket}", timeout=0.2)
+    assert error.code is Code.HOST_UNAVAILABLE
+    assert "did not answer within 0.2 seconds" in error.message
+
+
+def test_a_connection_that_comes_too_late_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    opening, closed = threading.Event(), threading.Event()
+
+    class Late:
+        def close(self) -> None:
+            closed.set()
+
+    def slow(uri: str) -> Late:
+        opening.wait(10)
+        return Late()
+
+    monkeypatch.setattr(libvirt, "open", slow)
+    assert refused("test:///default", timeout=0.05).code is Code.HOST_UNAVAILABLE
+    opening.set()
+    assert closed.wait(10)
+
+
+@pytest.mark.parametrize(
+    ("uri", "opened"),
+    [
+        ("qemu+ssh://root@kvm01/system", "qemu+ssh://root@kvm01/system?no_tty=1"),
+        ("qemu+ssh://kvm01/system?keyfile=/k", "qemu+ssh://kvm01/system?keyfile=/k&no_tty=1"),
+        ("qemu+ssh://kvm01/system?no_tty=0", "qemu+ssh://kvm01/system?no_tty=0"),
+        ("qemu+tls://kvm01/system", "qemu+tls://kvm01/system"),
+        ("qemu:///system", "qemu:///system"),
+    ],
+)
+def test_ssh_asks_nobody_for_a_password(uri: str, opened: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    uris: list[str] = []
+    monkeypatch.setattr(
+        libvirt,
+        "openReadOnly",
+        lambda uri: uris.append(uri) or libvirt.openAuth("test:///default", [[], None, None], 0),
+    )
+    open_host(HostSpec("kvm01", uri), read_only=True).close()
+    assert uris == [opened]
+
+
+def test_without_the_binding_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "libvirt", None)
+    error = refused("qemu:///system")
+    assert error.code is Code.UNSUPPORTED
+    assert "python3-libvirt" in error.sentence
+    assert "libvirt-python" in error.sentence
+
+
+def test_libvirt_prints_nothing_of_its_own(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    with driver_host(tmp_path) as host, pytest.raises(AblestackError):
+        host.start("aaaaaaaa-0000-4000-8000-00000000000f")
+    assert capfd.readouterr().err == ""
+
+
+def raised_error(name: str, text: str = "words", source: str = "VIR_FROM_QEMU") -> Any:
+    """As the binding raises it."""
+    error = libvirt.libvirtError("")
+    number = getattr(libvirt, f"VIR_ERR_{name}")
+    error.err = (number, getattr(libvirt, source), text, 2, text, None, None, -1, -1)
+    error.args = (text,)
+    return error
+
+
+CODES = {
+    "NO_DOMAIN": Code.NOT_FOUND,
+    "NO_STORAGE_POOL": Code.NOT_FOUND,
+    "NO_STORAGE_VOL": Code.NOT_FOUND,
+    "NO_NETWORK": Code.NOT_FOUND,
+    "NO_DOMAIN_SNAPSHOT": Code.NOT_FOUND,
+    "STORAGE_VOL_EXIST": Code.ALREADY_EXISTS,
+    "OPERATION_INVALID": Code.INVALID_STATE,
+    "RESOURCE_BUSY": Code.CONFLICT,
+    "OPERATION_TIMEOUT": Code.CONFLICT,
+    "AGENT_UNRESPONSIVE": Code.AGENT_UNAVAILABLE,
+    "AUTH_FAILED": Code.HOST_UNAVAILABLE,
+    "ACCESS_DENIED": Code.HOST_UNAVAILABLE,
+    "RPC": Code.HOST_UNAVAILABLE,
+    "OPERATION_DENIED": Code.INTERNAL,
+    "CONFIG_UNSUPPORTED": Code.UNSUPPORTED,
+    "NO_SUPPORT": Code.UNSUPPORTED,
+    "XML_ERROR": Code.INTERNAL,
+    "INTERNAL_ERROR": Code.INTERNAL,
+    "OPERATION_FAILED": Code.INTERNAL,
+}
+
+
+@pytest.mark.parametrize("name", CODES)
+def test_an_error_by_its_code(name: str) -> None:
+    error = translate.translate(raised_error(name, "first line\nsecond line"), "start VM 'web'", "kvm01")
+    assert error.code is CODES[name]
+    assert error.message == "host 'kvm01' could not start VM 'web'"
+    assert error.hint
+    assert "\n" not in error.sentence
+    assert error.details["libvirt"] == "first line\nsecond line"
+    assert error.details["libvirt_code"] == getattr(libvirt, f"VIR_ERR_{name}")
+
+
+def test_every_code_we_name_is_libvirts() -> None:
+    """A misspelt name would never match anything."""
+    assert [name for name in translate._CODES if not hasattr(libvirt, f"VIR_ERR_{name}")] == []
+
+
+@pytest.mark.parametrize("name", ["INTERNAL_ERROR", "SYSTEM_ERROR", "OPERATION_FAILED"])
+def test_errors_libvirt_has_no_code_for(name: str) -> None:
+    for text, code in (
+        ("qemu-img: x.qcow2: No space left on device", Code.INSUFFICIENT_CAPACITY),
+        ("cannot set up guest memory 'pc.ram': Cannot allocate memory", Code.INSUFFICIENT_CAPACITY),
+    ):
+        assert translate.translate(raised_error(name, text), "do", "kvm01").code is code
+
+
+def test_an_error_of_the_wire_means_the_host_is_gone() -> None:
+    error = raised_error("INTERNAL_ERROR", "client socket is closed", "VIR_FROM_RPC")
+    assert translate.translate(error, "do", "kvm01").code is Code.HOST_UNAVAILABLE
+
+
+def test_an_endless_text_is_cut() -> None:
+    error = translate.translate(raised_error("INTERNAL_ERROR", "x" * 100_000), "do", "kvm01")
+    assert len(error.sentence) < 500
+    assert len(error.details["libvirt"]) == 1000
+
+
+def test_an_error_without_words() -> None:
+    assert translate.translate(raised_error("INTERNAL_ERROR", ""), "do", "kvm01").code is Code.INTERNAL

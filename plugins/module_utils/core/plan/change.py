@@ -38,6 +38,7 @@ def compare(request: VmRequest, vm: VmFacts) -> Edits:
     """All differences between the spec and a VM of ours that exists; a left-out option never counts."""
     edits = Edits(record_of(vm), vm.config)
     _refuse_other_origin(request, vm, edits)
+    _refuse_what_is_not_done_yet(request, vm, edits)
     _labels_and_flags(request, vm, edits)
     _compute(request, edits)
     _root_disk(request, vm, edits)
@@ -68,6 +69,30 @@ def _refuse_other_origin(request: VmRequest, vm: VmFacts, edits: Edits) -> None:
                     f"VM '{vm.name}' is on {what} '{own}', not on '{wanted}'",
                     "move it with ablestack_vm_migrate, or leave the placement out",
                 )
+            )
+
+
+def _refuse_what_is_not_done_yet(request: VmRequest, vm: VmFacts, edits: Edits) -> None:
+    """A wish that nothing would come of is an error, never silence."""
+    spec, config = request.spec, vm.config
+    iso = edits.record.disk("iso")
+    have = {
+        "data_disks": sorted(disk.name for disk in edits.record.data_disks),
+        "networks": [nic.network for nic in config.nics],
+        "attached_iso": iso.name if iso else "",
+        "boot_type": config.boot_type,
+        "boot_mode": config.boot_mode,
+        "tpm": config.tpm,
+    }
+    wanted = {
+        "data_disks": sorted(disk.name for disk in spec.data_disks or ()),
+        "networks": [nic.network for nic in spec.networks or ()],
+    }
+    for what, own in have.items():
+        given = getattr(spec, what)
+        if given is not UNSET and wanted.get(what, given) != own:
+            edits.refusals.append(
+                AblestackError(Code.UNSUPPORTED, f"{what} of VM '{vm.name}' cannot be changed yet", "leave it out")
             )
 
 

@@ -14,7 +14,7 @@ from ansible_collections.ablestack.kvm.plugins.module_utils.core.usecase.infrast
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.usecase.vm import apply_vm
 from ansible_collections.ablestack.kvm.plugins.module_utils.face.convert import vm_spec
 from lab_tests.lab import Lab
-from support.round_trips import counted
+from support.round_trips import counted_round_trips
 
 VM = {
     "name": "count1",
@@ -41,7 +41,7 @@ def catalog(clean_lab: Lab, run_module: Callable[..., Any]) -> dict[str, Any]:
 def apply(catalog: dict[str, Any], **options: Any) -> tuple[Outcome, list[str]]:
     with Infrastructure(read_catalog(catalog), open_host) as infrastructure:
         infrastructure.host("h1")
-        with counted() as calls:
+        with counted_round_trips() as calls:
             outcome = apply_vm(infrastructure, vm_spec(options))
     return outcome, calls
 

@@ -15,7 +15,7 @@ import libvirt_qemu
 # Answered from what the handle carries, or without any host.
 LOCAL = re.compile(
     r"vir(Domain|DomainSnapshot|Network|StoragePool|StorageVol)Get(Name|UUID|UUIDString|ID|Key|Connect)"
-    r"|vir\w+(Free|Ref|Unref)|virGetLastError|virResetLastError|virEvent\w+|virStreamNew|virStreamSend"
+    r"|vir\w+(Free|Ref|Unref)|virGetLastError|virResetLastError|virEvent\w+|virStreamNew|virStreamSend|virStreamRecv|virStreamEvent\w+"
     r"|virRegisterErrorHandler|virInitialize|virConnectOpen\w*|virConnectClose|virConnectSetKeepAlive"
 )
 

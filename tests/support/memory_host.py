@@ -70,6 +70,12 @@ class MemoryHost(Calls):
         return VmFacts(self.spec, domain.power, domain.config, domain.live if domain.active else None)
 
     @reads
+    def glance(self, ref: DomainRef) -> VmFacts:
+        domain = self._domain(ref.id)
+        shown = domain.live if domain.active and domain.live else domain.config
+        return VmFacts(self.spec, domain.power, shown, shown if domain.active else None)
+
+    @reads
     def addresses(self, vm: VmFacts, sources: tuple[str, ...] = SOURCES) -> Mapping[str, tuple[str, ...]]:
         domain = self._domain(vm.id)
         found: dict[str, tuple[str, ...]] = {}

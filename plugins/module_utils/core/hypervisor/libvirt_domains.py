@@ -9,7 +9,7 @@ from typing import Any
 from ..model.errors import AblestackError, Code
 from ..model.vm import DomainRef, Power, VmConfig, VmFacts, VmRecord
 from ..xml.document import serialize
-from ..xml.domain_mapping import apply, domain_of, new_domain, read_domain, read_live
+from ..xml.domain_mapping import apply, domain_of, new_domain, read_domain, read_live, read_shown
 from ..xml.metadata_mapping import NAMESPACE, PREFIX, record_element
 from .connection import Session
 from .translate import code_of, libvirt
@@ -52,6 +52,16 @@ class LibvirtDomains(Session):
         config = read_domain(stored)
         self._names[ref.id] = config.domain_name
         return VmFacts(host=self.spec, power=power, config=config, live=live)
+
+    def glance(self, ref: DomainRef) -> VmFacts:
+        domain = self._domain(ref.id)
+        with self._asks(f"read the definition of {self._vm(ref.id)}"):
+            text = domain.XMLDesc(0)
+        config, runs = read_shown(text)
+        power = ref.power
+        if runs is (power in (Power.OFF, Power.CRASHED)):  # it started or stopped since it was listed
+            power = Power.RUNNING if runs else Power.OFF
+        return VmFacts(host=self.spec, power=power, config=config, live=config if runs else None)
 
     def autostart(self, vm_id: str) -> bool:
         domain = self._domain(vm_id)

@@ -23,6 +23,9 @@ class Domains(Protocol):
     def vm(self, ref: DomainRef) -> VmFacts:
         """The domain in full: stored definition, and the running one where it runs (one round trip each)."""
 
+    def glance(self, ref: DomainRef) -> VmFacts:
+        """The domain as it is now, in one round trip: where it runs, the running definition stands for both."""
+
     def addresses(self, vm: VmFacts, sources: tuple[str, ...] = SOURCES) -> Mapping[str, tuple[str, ...]]:
         """Addresses by MAC, from the first source that knows; the agent's time is bounded, loopback is left out.
 

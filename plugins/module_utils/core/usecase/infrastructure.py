@@ -28,6 +28,7 @@ class Infrastructure:
         self.check = check
         self._open = open_host
         self._hosts: dict[str, Host | AblestackError] = {}
+        self._more: list[Host] = []
         self._locks = {spec.name: Lock() for spec in catalog.hosts}
 
     def __enter__(self) -> Infrastructure:
@@ -36,7 +37,7 @@ class Infrastructure:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for host in self._hosts.values():
+        for host in (*self._hosts.values(), *self._more):
             if not isinstance(host, AblestackError):
                 with suppress(AblestackError):
                     host.close()
@@ -54,6 +55,12 @@ class Infrastructure:
         if isinstance(found, AblestackError):
             raise found
         return found
+
+    def another(self, name: str) -> Host:
+        """One more connection to that host, for calls that may hang and must not hold up the others."""
+        host = self._open(self.catalog.host(name))
+        self._more.append(host)
+        return host
 
     def on_hosts(
         self, work: Callable[[Host], T], specs: Iterable[HostSpec] | None = None

@@ -4,19 +4,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import Callable
 
-from ..hypervisor.port import Host
-from ..model.errors import AblestackError
+from ..hypervisor.port import SOURCES, Host
+from ..model.errors import AblestackError, Code
 from ..model.naming import vm_name_of
 from ..model.outcome import Outcome
-from ..model.vm import DomainRef, VmFacts
+from ..model.vm import DomainRef, Power, VmFacts
 from ..model.vm_view import vm_view
+from .addresses import with_addresses
 from .infrastructure import Infrastructure
 
 _READERS = 4  # calls a connection has under way at once: libvirt serves five of a client at a time
+
+# The powers a VM can have in each state; in those not named here, any.
+_POWERS = {
+    "Running": (Power.RUNNING,),
+    "Paused": (Power.PAUSED,),
+    "Stopping": (Power.SHUTDOWN,),
+    "Stopped": (Power.OFF,),
+    "Starting": (Power.OFF, Power.CRASHED),
+    "Error": (Power.CRASHED,),
+}
 
 
 @dataclass(frozen=True)
@@ -39,26 +50,36 @@ class VmFilter:
         """What the bulk listing can already rule out, before a domain is read."""
         if self.ids and ref.id not in self.ids:
             return False
+        if self.states and not any(ref.power in _POWERS.get(state, Power) for state in self.states):
+            return False
         return not self.names or vm_name_of(ref.domain_name) in {name.lower() for name in self.names}
 
     def matches(self, vm: VmFacts) -> bool:
         """The rest, once it is read."""
         record = vm.record
-        if record is None:
-            return self.unmanaged and not (self.group or self.labels or self.template)
         if self.names and vm.name.lower() not in {name.lower() for name in self.names}:
             return False
         if self.states and vm.state not in self.states:
             return False
+        if record is None:
+            return self.unmanaged and not (self.group or self.labels or self.template)
         if (self.group and record.group != self.group) or (self.template and record.template != self.template):
             return False
         return all(dict(record.labels).get(key) == value for key, value in self.labels)
 
 
-def list_vms(infra: Infrastructure, wanted: VmFilter, addresses: bool = True) -> Outcome:
-    """Result: `vms`, sorted by name, and `unreachable`, a sentence for every host that could not be asked."""
+Accept = Callable[[VmFacts], bool]
+
+
+def list_vms(
+    infra: Infrastructure, wanted: VmFilter, sources: tuple[str, ...] = SOURCES, accept: Accept = lambda _vm: True
+) -> Outcome:
+    """Result: `vms`, sorted by name, and `unreachable`, a sentence for every host that could not be asked.
+
+    `sources` of addresses are asked in that order; `accept` has the last word, before any address is looked for.
+    """
     specs = infra.selected(wanted.zone, wanted.pod, wanted.cluster, wanted.hosts)
-    found, errors = infra.on_hosts(lambda host: _on_host(host, wanted, addresses), specs)
+    found, errors = infra.on_hosts(lambda host: _on_host(infra, host, wanted, sources, accept), specs)
     vms = [vm_view(vm) for on_host, _warnings in found.values() for vm in on_host]
     vms.sort(key=lambda vm: (vm["name"].lower(), vm["created"], vm["id"]))
     unreachable = {name: error.sentence for name, error in errors.items()}
@@ -67,13 +88,21 @@ def list_vms(infra: Infrastructure, wanted: VmFilter, addresses: bool = True) ->
     return Outcome(result={"vms": vms, "unreachable": unreachable}, warnings=warnings)
 
 
-def read_vms(host: Host, refs: tuple[DomainRef, ...]) -> tuple[list[VmFacts], list[str]]:
-    """Many domains in full, a few calls at a time; a domain that cannot be read is a warning."""
+def read_vms(
+    host: Host, refs: tuple[DomainRef, ...], read: Callable[[DomainRef], VmFacts] | None = None
+) -> tuple[list[VmFacts], list[str]]:
+    """Many domains, a few calls at a time: in full, or as `read` reads one.
+
+    One that cannot be read is a warning, one that is gone meanwhile is not.
+    """
+    read = read or host.vm
 
     def one(ref: DomainRef) -> VmFacts | str:
         try:
-            return host.vm(ref)
+            return read(ref)
         except AblestackError as error:
+            if error.code is Code.NOT_FOUND:
+                return ""
             return f"domain '{ref.domain_name}' on host '{host.spec.name}' was left out: {error.sentence}"
 
     if len(refs) < 2:
@@ -82,25 +111,14 @@ def read_vms(host: Host, refs: tuple[DomainRef, ...]) -> tuple[list[VmFacts], li
         with ThreadPoolExecutor(max_workers=_READERS) as pool:
             answers = list(pool.map(one, refs))
     vms = [answer for answer in answers if not isinstance(answer, str)]
-    return vms, [answer for answer in answers if isinstance(answer, str)]
+    return vms, [answer for answer in answers if isinstance(answer, str) and answer]
 
 
-def _on_host(host: Host, wanted: VmFilter, addresses: bool) -> tuple[list[VmFacts], list[str]]:
+def _on_host(
+    infra: Infrastructure, host: Host, wanted: VmFilter, sources: tuple[str, ...], accept: Accept
+) -> tuple[list[VmFacts], list[str]]:
     refs = tuple(ref for ref in host.domains() if wanted.may_match(ref))
-    vms, warnings = read_vms(host, refs)
-    vms = [vm for vm in vms if wanted.matches(vm)]
-    if addresses:
-        with ThreadPoolExecutor(max_workers=_READERS) as pool:
-            vms = list(pool.map(lambda vm: _with_addresses(host, vm), vms))
-    return vms, warnings
-
-
-def _with_addresses(host: Host, vm: VmFacts) -> VmFacts:
-    if not vm.is_active:
-        return vm
-    found: Mapping[str, tuple[str, ...]]
-    try:
-        found = host.addresses(vm)
-    except AblestackError:
-        found = {}
-    return replace(vm, addresses=found)
+    vms, warnings = read_vms(host, refs, host.glance)
+    vms = [vm for vm in vms if wanted.matches(vm) and accept(vm)]
+    vms, more = with_addresses(host, vms, sources, lambda: infra.another(host.spec.name))
+    return vms, warnings + more

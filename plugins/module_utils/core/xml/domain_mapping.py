@@ -90,6 +90,12 @@ def read_live(text: str) -> VmConfig | None:
     return _read(domain) if domain.running_id else None
 
 
+def read_shown(text: str) -> tuple[VmConfig, bool]:
+    """Whichever definition libvirt showed, and whether it is the running one."""
+    domain = domain_of(text)
+    return _read(domain), bool(domain.running_id)
+
+
 def _read(domain: DomainElement) -> VmConfig:
     memory = domain.memory
     return VmConfig(

@@ -176,7 +176,7 @@ def test_no_host_at_all() -> None:
     assert caught.value.code.value == "HostUnavailable"
 
 
-def test_a_ready_template_costs_three_calls(world: World) -> None:
+def test_a_ready_template_costs_two_calls(world: World) -> None:
     from ansible_collections.ablestack.kvm.plugins.module_utils.core.usecase.template_lookup import find_template
 
     host = world.controller().hosts["kvm01"]
@@ -184,4 +184,4 @@ def test_a_ready_template_costs_three_calls(world: World) -> None:
     assert (found.ready, found.path) == (True, "/pools/default/tmpl-t.qcow2")
     assert found.template
     assert found.template.checksum == sha256(IMAGE)
-    assert [name for name, _ in host.calls] == ["volume", "download", "volume"]
+    assert [name for name, _ in host.calls] == ["download", "volume_path"]

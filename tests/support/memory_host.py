@@ -218,7 +218,8 @@ class MemoryHost(Calls):
     def _volume(self, pool: str, name: str) -> MemoryVolume:
         volumes = self._pool(pool).volumes
         if name not in volumes:
-            raise AblestackError(Code.NOT_FOUND, f"there is no volume '{name}' in pool '{pool}'")
+            text = f"there is no volume '{name}' in pool '{pool}'"
+            raise AblestackError(Code.NOT_FOUND, text, pool=pool, volume=name)
         return volumes[name]
 
     @reads
@@ -233,6 +234,11 @@ class MemoryHost(Calls):
     @reads
     def volume_names(self, pool: str) -> tuple[str, ...]:
         return tuple(sorted(self._pool(pool).volumes))
+    @reads
+    def volume_path(self, pool: str, name: str) -> str:
+        found = self._pool(pool)
+        return f"{found.path}/{name}" if name in found.volumes else ""
+
 
     @writes
     def create_volume(self, volume: VolumeSpec) -> None:

@@ -72,8 +72,8 @@ class LibvirtHost(LibvirtDomains, LibvirtGuests, LibvirtStorage, LibvirtNetworks
             # a busy guest is counted by its definition instead of being waited for
             flags |= libvirt.VIR_CONNECT_GET_ALL_DOMAINS_STATS_NOWAIT
             running = [row for _domain, row in self._connection.getAllDomainStats(stats, flags)]
-        return replace(
-            self.abilities(),
+        return HostFacts(
+            spec=self.spec,
             cpus=cpus,
             memory=memory,
             used_cpus=sum(row.get("vcpu.current", 0) for row in running),
@@ -82,12 +82,15 @@ class LibvirtHost(LibvirtDomains, LibvirtGuests, LibvirtStorage, LibvirtNetworks
         )
 
     def details(self) -> HostFacts:
-        facts = self.facts()
+        facts, abilities = self.facts(), self.abilities()
         with self._asks("tell its versions and pools"):
             versions = self._connection.getLibVersion(), self._connection.getVersion()
             pools = [read_pool(handle.XMLDesc(0)) for handle in self._active_pools().values()]
         return replace(
             facts,
+            virt_types=abilities.virt_types,
+            firmware=abilities.firmware,
+            tpm=abilities.tpm,
             libvirt_version=_version(versions[0]),
             hypervisor_version=_version(versions[1]),
             pools={pool.name: pool for pool in pools},

@@ -72,6 +72,11 @@ class LibvirtStorage(Session):
         with self._asks(f"read volume '{name}' of pool '{pool}'"):
             return self._on_volume(pool, name, lambda handle: read_volume(handle.XMLDesc(0), pool))
 
+    def volume_path(self, pool: str, name: str) -> str:
+        with self._asks(f"find volume '{name}' of pool '{pool}'"):
+            # in a pool of files the key is the path, and the handle has it without asking
+            return self._on_volume(pool, name, lambda handle: str(handle.key())) or ""
+
     def volume_names(self, pool: str) -> tuple[str, ...]:
         handle = self._pool(pool)
         with self._asks(f"list the volumes of pool '{pool}'"):

@@ -26,6 +26,9 @@ class Domains(Protocol):
     def glance(self, ref: DomainRef) -> VmFacts:
         """The domain as it is now, in one round trip: where it runs, the running definition stands for both."""
 
+    def glance(self, ref: DomainRef) -> VmFacts:
+        """The domain as it is now, in one round trip: where it runs, the running definition stands for both."""
+
     def addresses(self, vm: VmFacts, sources: tuple[str, ...] = SOURCES) -> Mapping[str, tuple[str, ...]]:
         """Addresses by MAC, from the first source that knows; the agent's time is bounded, loopback is left out.
 
@@ -115,6 +118,9 @@ class Storage(Protocol):
 
     def clone_volume(self, volume: VolumeSpec, source: str) -> None:
         """Makes a full, independent copy of a volume (by name) of any pool of the host's, given as pool/name."""
+    def volume_path(self, pool: str, name: str) -> str:
+        """The volume's path, empty where there is none; a round trip less than `volume`."""
+
 
     def resize_volume(self, pool: str, name: str, size: int) -> None:
         """Grows a volume that no running VM uses to that many bytes."""
@@ -157,10 +163,10 @@ class Host(Domains, Guests, Storage, Networks, Protocol):
         """The cheap part of `facts` (one round trip): virt_types, firmware, tpm, machine; sizes are left at zero."""
 
     def facts(self) -> HostFacts:
-        """Abilities, size and what is given out, in three round trips; asked once a connection and kept."""
+        """Size and what is given out, in two round trips; asked once a connection and kept."""
 
     def details(self) -> HostFacts:
-        """`facts`, and versions, pools and networks: for people, not for placement."""
+        """`facts`, `abilities`, versions, pools and networks: for people, not for placement."""
 
     def close(self) -> None:
         """Ends the connection."""

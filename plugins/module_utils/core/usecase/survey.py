@@ -65,9 +65,9 @@ def _survey(host: Host, spec: VmSpec, catalog: Catalog, without: VmFacts | None)
     groups = spec.affinity_groups or ()
     try:
         members = _members(host, groups, without) if groups else {}
-        facts = host.abilities() if catalog.implicit else host.facts()
         template, template_path = _image(host, spec.template, "template")
         iso, iso_path = _image(host, spec.iso, "ISO")
+        facts = _facts(host, spec, catalog, template)
         _check_boot(host.spec, facts, spec, template)
         networks = {nic.network: _network(host, nic.network, without) for nic in spec.networks or ()}
         pools = _pools(host, spec, catalog)
@@ -86,6 +86,16 @@ def _survey(host: Host, spec: VmSpec, catalog: Catalog, without: VmFacts | None)
     except AblestackError as error:
         return _Found(None, {}, error)
     return _Found(site, members)
+
+
+def _facts(host: Host, spec: VmSpec, catalog: Catalog, template: Template | None) -> HostFacts:
+    """The host's size where the catalog limits it, and its abilities where anything depends on them."""
+    facts = HostFacts(host.spec, cpus=0, memory=0) if catalog.implicit else host.facts()
+    boots = (spec.boot_type, spec.boot_mode, *((template.boot_type, template.boot_mode) if template else ()))
+    if host.spec.virt_type != "auto" and not spec.tpm and not {"uefi", "secure"} & set(boots):
+        return replace(facts, firmware=("uefi", "secure"), tpm=True)
+    abilities = host.abilities()
+    return replace(facts, virt_types=abilities.virt_types, firmware=abilities.firmware, tpm=abilities.tpm)
 
 
 def _image(host: Host, name: object, what: str) -> tuple[Template | None, str]:

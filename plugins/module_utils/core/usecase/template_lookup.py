@@ -21,17 +21,19 @@ from ..model.vm import VmFacts
 def find_template(host: Host, name: str) -> TemplateCopy:
     """The template on that host, Ready or not; one that is absent has no volumes.
 
-    Three calls where it is Ready: descriptor, its content, image. Unsupported where a newer version of ours wrote it.
+    Two look-ups and the descriptor's content where it is Ready. Unsupported where a newer version of ours wrote it.
     """
+    try:
+        return _described(host, name, None)
+    except AblestackError as error:
+        if error.code is not Code.NOT_FOUND or error.details.get("volume") != template_descriptor(name):
+            raise
+    # The miss has refreshed the pool, so this listing is fresh.
     pool = host.spec.templates
-    descriptor = host.volume(pool, template_descriptor(name))
-    if descriptor is None:
-        # The miss has refreshed the pool, so this listing is fresh.
-        known = host.volume_names(pool)
-        volumes = tuple(volume for volume in template_volumes(name) if volume in known)
-        reason = "its image is not complete" if volumes else f"there is no template '{name}' on host '{host.spec.name}'"
-        return TemplateCopy(host.spec.name, pool, "", None, ready=False, reason=reason, name=name, volumes=volumes)
-    return _described(host, name, None)
+    known = host.volume_names(pool)
+    volumes = tuple(volume for volume in template_volumes(name) if volume in known)
+    reason = "its image is not complete" if volumes else f"there is no template '{name}' on host '{host.spec.name}'"
+    return TemplateCopy(host.spec.name, pool, "", None, ready=False, reason=reason, name=name, volumes=volumes)
 
 
 def list_templates(host: Host) -> tuple[TemplateCopy, ...]:
@@ -64,10 +66,10 @@ def _described(host: Host, name: str, volumes: tuple[str, ...] | None) -> Templa
         if error.code is not Code.INVALID_STATE:
             raise
         reason = error.message
-    image = host.volume(pool, template_image(name, template.format)) if template else None
-    if template and image:
-        found = volumes or (template_descriptor(name), image.name)
-        return TemplateCopy(host.spec.name, pool, image.path, template, True, "", name, found)
+    path = host.volume_path(pool, template_image(name, template.format)) if template else ""
+    if template and path:
+        found = volumes or (template_descriptor(name), template_image(name, template.format))
+        return TemplateCopy(host.spec.name, pool, path, template, True, "", name, found)
     if volumes is None:
         known = host.volume_names(pool)
         volumes = tuple(volume for volume in template_volumes(name) if volume in known)

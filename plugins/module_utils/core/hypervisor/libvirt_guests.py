@@ -19,7 +19,7 @@ from ..model.errors import AblestackError, Code
 from ..model.vm import VmFacts
 from .libvirt_power import LibvirtPower
 from .port import SOURCES
-from .translate import libvirt
+from .translate import libvirt, translate
 
 OUTPUT_LIMIT = 4096
 TAIL_LINES = 20
@@ -115,8 +115,14 @@ class LibvirtGuests(LibvirtPower):
 
         self._bound_agent(vm_id)
         domain = self._domain(vm_id)
-        with self._asks(f"reach the guest agent of {self._vm(vm_id)}"):
+        doing = f"have {message['execute']} done by the guest agent of {self._vm(vm_id)}"
+        try:
             answer = libvirt_qemu.qemuAgentCommand(domain, json.dumps(message), max(int(timeout), 1), 0)
+        except libvirt.libvirtError as error:
+            told = translate(error, doing, self.spec.name)
+            if told.code is Code.INTERNAL:  # before libvirt 9.2 an agent's own refusal has no code
+                told.code = Code.AGENT_UNAVAILABLE
+            raise told from None
         return json.loads(answer).get("return")
 
     def console_tail(self, vm_id: str) -> Tail:

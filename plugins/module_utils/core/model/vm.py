@@ -110,7 +110,8 @@ class VmRecord:
     created: str = ""
     disks: tuple[DiskRecord, ...] = ()
     nics: tuple[NicRecord, ...] = ()
-    snapshots: tuple[str, ...] = ()
+    snapshots: tuple[str, ...] = ()  # in order of their creation; libvirt's own list is the truth
+    quiesced: tuple[str, ...] = ()  # those of them for which the guest's file systems were frozen
 
     def disk(self, role: str) -> DiskRecord | None:
         """The first disk of that role."""

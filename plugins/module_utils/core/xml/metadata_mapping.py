@@ -83,6 +83,7 @@ class RecordElement(_Ours):
     autostart = Switch("@autostart")
     created = AnyText("@created")
     snapshots = Names("snapshot@name")
+    quiesced = Names("quiesced@snapshot")
 
 
 class Versioned(_Ours):

@@ -1,0 +1,125 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A VM snapshot: what is wanted, what is found, and the layers of images that disk snapshots are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from .vm import VmConfig, VmFacts
+
+DISK = "Disk"
+MEMORY = "DiskAndMemory"
+"""The two kinds, as Mold names them: overlays on the disks' images, and libvirt's checkpoints inside the images."""
+
+MIN_AGENT = (1, 6)
+"""The first guest agent that freezes file systems in the way libvirt asks for (Mold's guide)."""
+
+
+@dataclass(frozen=True)
+class SnapshotSpec:
+    """One task: `vm` is a name or an id; an empty `name` has one generated. `quiesce` is auto, true or false."""
+
+    vm: str = ""
+    vm_id: str = ""
+    name: str = ""
+    state: str = "present"
+    description: str | None = None  # None: not managed
+    memory: bool = False
+    quiesce: str = "auto"
+
+
+@dataclass(frozen=True)
+class SnapshotFacts:
+    """A snapshot as libvirt has it. `images` are (target, path) of the images that hold its disks' content.
+
+    `config` is the VM as it was then, with its record; `created` is seconds since 1970.
+    """
+
+    name: str
+    kind: str
+    created: int
+    config: VmConfig
+    description: str = ""
+    parent: str = ""
+    current: bool = False
+    images: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class Agent:
+    """What a guest's agent says of itself: its version, and whether it holds the file systems frozen."""
+
+    version: str
+    frozen: bool = False
+
+    @property
+    def can_freeze(self) -> bool:
+        """Whether it is new enough."""
+        numbers = [int(part) if part.isdigit() else 0 for part in self.version.split(".")[:2]]
+        return tuple(numbers) >= MIN_AGENT
+
+
+@dataclass(frozen=True)
+class Layer:
+    """An image in a disk's chain: `backing` is the path of the one below, `capacity` in bytes.
+
+    `mergeable` tells that it belongs to this disk alone: its base or an overlay of ours.
+    """
+
+    path: str
+    backing: str
+    capacity: int
+    format: str = "qcow2"
+    mergeable: bool = True
+
+
+@dataclass(frozen=True)
+class DiskLayers:
+    """All images of one disk by path. `active` is the one written to, `base` the one a disk without snapshots has.
+
+    `untouched` tells that nothing was ever written to the active one.
+    """
+
+    target: str
+    pool: str
+    stem: str  # what the names of its overlays begin with
+    base: str
+    active: str
+    layers: Mapping[str, Layer] = field(default_factory=dict)
+    untouched: bool = False
+
+    @property
+    def folder(self) -> str:
+        """The folder of its pool."""
+        return self.base.rpartition("/")[0]
+
+    def children(self, path: str) -> tuple[str, ...]:
+        """The images that stand on that one."""
+        return tuple(layer.path for layer in self.layers.values() if layer.backing == path)
+
+    def renamed(self, old: str, new: str) -> DiskLayers:
+        """The same once the content of `old` is in `new`, and all stand on that."""
+        kept = {path: layer for path, layer in self.layers.items() if path != old}
+        moved = {path: replace(layer, backing=new) if layer.backing == old else layer for path, layer in kept.items()}
+        return replace(self, layers=moved, active=new if self.active == old else self.active)
+
+
+@dataclass(frozen=True)
+class SnapshotWorld:
+    """A VM with its snapshots, oldest first. `agent` is None where none answers, or none was asked."""
+
+    vm: VmFacts
+    snapshots: tuple[SnapshotFacts, ...] = ()
+    disks: tuple[DiskLayers, ...] = ()
+    agent: Agent | None = None
+
+    def snapshot(self, name: str) -> SnapshotFacts | None:
+        """The snapshot of that name."""
+        return next((snapshot for snapshot in self.snapshots if snapshot.name == name), None)
+
+    @property
+    def current(self) -> str:
+        """The name of the snapshot the VM goes on from, empty where there is none."""
+        return next((snapshot.name for snapshot in self.snapshots if snapshot.current), "")

@@ -122,6 +122,7 @@ options:
       - The networks of the VM, one NIC for each, in this order. The first one is the default NIC.
       - Each is the name of a network, or a dictionary with V(name), V(ip) (a fixed address), V(mac) and V(model)
         (V(virtio), V(e1000), V(e1000e), V(rtl8139), V(vmxnet3), V(ne2k_pci) or V(pcnet)).
+      - On a network without an address range of its own, V(ip) has its prefix length too, for example V(10.0.0.5/24).
       - A fixed address is handed out by DHCP on isolated and routed networks, and by cloud-init on shared and l2 ones.
       - A MAC address is generated when left out, and kept for the life of the VM.
     type: list

@@ -133,6 +133,7 @@ def test_empty_lists_are_managed_and_left_out_ones_are_not() -> None:
 
 def test_an_address_is_kept_in_its_usual_notation() -> None:
     assert spec(networks=[{"name": "lan", "ip": "FD00::0:5"}]).networks == (NicSpec("lan", "fd00::5"),)
+    assert spec(networks=[{"name": "lan", "ip": "10.0.0.5/24"}]).networks == (NicSpec("lan", "10.0.0.5/24"),)
 
 
 def test_user_data_may_have_32_kib_of_utf8_and_not_a_byte_more() -> None:
@@ -187,7 +188,7 @@ def test_user_data_may_have_32_kib_of_utf8_and_not_a_byte_more() -> None:
         ({"networks": [{"ip": "10.0.0.1"}]}, "networks[0] has no name"),
         ({"networks": [{"name": "lan", "nam": "x"}]}, "unknown option 'nam' in networks[0]"),
         ({"networks": [{"name": "lan", "ip": "10.0.0.300"}]}, "'10.0.0.300' is not an IP address"),
-        ({"networks": [{"name": "lan", "ip": "10.0.0.3/24"}]}, "without a prefix length"),
+        ({"networks": [{"name": "lan", "ip": "10.0.0.3/33"}]}, "'10.0.0.3/33' is not an IP address"),
         ({"networks": [{"name": "lan", "ip": "224.0.0.1"}]}, "'224.0.0.1' is not an address for a VM"),
         ({"networks": [{"name": "lan", "mac": "01:00:5e:00:00:01"}]}, "is not a unicast address"),
         ({"networks": [{"name": "lan", "model": "ne1000"}]}, "model of networks[0] 'ne1000' is none of virtio"),

@@ -129,19 +129,19 @@ def no_repeats(values: Iterable[Any], what: str) -> None:
 
 
 def address(value: Any, what: str) -> str:
-    """An IP address in its usual notation, empty where none is given."""
-    if not text(value, what):
+    """An IP address in its usual notation, with its prefix length where one is given; empty where nothing is."""
+    given = text(value, what).strip()
+    if not given:
         return ""
     import ipaddress
 
     try:
-        found = ipaddress.ip_address(value.strip())
+        found = ipaddress.ip_interface(given)
     except ValueError:
-        hint = "write the address alone, without a prefix length" if "/" in value else "write for example 10.10.10.5"
-        raise invalid(f"{what} '{value}' is not an IP address", hint) from None
-    if found.is_multicast or found.is_unspecified or found.is_loopback:
+        raise invalid(f"{what} '{value}' is not an IP address", "write for example 10.10.10.5") from None
+    if found.ip.is_multicast or found.ip.is_unspecified or found.ip.is_loopback:
         raise invalid(f"{what} '{value}' is not an address for a VM", "write a unicast address of the network")
-    return str(found)
+    return str(found) if "/" in given else str(found.ip)
 
 
 def vm_id(value: Any, what: str) -> str:

@@ -1,6 +1,6 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The connection options every module and the inventory share, and the catalog they come to (INTERFACE 1)."""
+"""The connection options that modules and the inventory share, the catalog they come to, and how its hosts are opened."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 from ..core.model.catalog import Catalog
 from ..core.model.catalog_reader import read_catalog
 from ..core.model.errors import AblestackError, Code, invalid
+from ..core.usecase.infrastructure import Opener
 
 DEFAULT_URI = "qemu:///system"
 ENVIRONMENT = "ABLESTACK_CATALOG"
@@ -35,6 +36,13 @@ def catalog_of(params: Mapping[str, Any], environment: Mapping[str, str]) -> Cat
     if path:
         return read_catalog(load_file(os.path.expanduser(os.path.expandvars(path))))
     return Catalog.of_uri(DEFAULT_URI)
+
+
+def open_hosts(read_only: bool) -> Opener:
+    """How hosts are connected; on a read-only connection libvirt itself refuses every write."""
+    from ..core.hypervisor.connection import open_host
+
+    return lambda spec: open_host(spec, read_only=read_only)
 
 
 def checked_uri(uri: str) -> str:

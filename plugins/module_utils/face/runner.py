@@ -14,8 +14,8 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ..core.model.errors import AblestackError, Code
 from ..core.model.outcome import Incomplete, Outcome
-from ..core.usecase.infrastructure import Infrastructure, Opener
-from .connection import CONNECTION_OPTIONS, EXCLUSIVE, catalog_of
+from ..core.usecase.infrastructure import Infrastructure
+from .connection import CONNECTION_OPTIONS, EXCLUSIVE, catalog_of, open_hosts
 
 Work = Callable[[Infrastructure], Outcome]
 Prepare = Callable[[Mapping[str, Any]], Work]
@@ -61,20 +61,13 @@ def run(options: Mapping[str, Any], prepare: Prepare, *, reads_only: bool = Fals
     for warning in outcome.warnings:
         module.warn(warning)
     result = {**outcome.result, "changed": outcome.changed}
-    if module._diff:
+    if module._diff and not reads_only:
         result["diff"] = {"before": outcome.before, "after": outcome.after}
     if error is None:
         module.exit_json(**result)
     if not isinstance(error, Incomplete):
         result = {}
     module.fail_json(**{**result, "msg": error.sentence, "error": error.as_dict()})
-
-
-def open_hosts(read_only: bool) -> Opener:
-    """How hosts are connected; on a read-only connection libvirt itself refuses every write."""
-    from ..core.hypervisor.connection import open_host
-
-    return lambda spec: open_host(spec, read_only=read_only)
 
 
 def _attempt(work: Callable[[], Outcome], secrets: Iterable[str]) -> tuple[Outcome, AblestackError | None]:

@@ -15,6 +15,14 @@ import pytest
 from lab_tests.lab import Lab
 from lab_tests.runs import Run
 
+UNREACHABLE = {
+    "catalog": None,
+    "uri": "qemu+unix:///system?socket=/nonexistent",
+    "compute_offering": None,
+    "ssh_key_pairs": None,
+    "cpu": 1,
+    "memory": 96,
+}
 FOREIGN = "<domain type='qemu'><name>foreign</name><memory>1024</memory><os><type>hvm</type></os></domain>"
 Vm = Callable[..., dict[str, Any]]
 HERE = Path(__file__).resolve().parent
@@ -62,7 +70,7 @@ def thrice(vm: Vm, **options: Any) -> dict[str, Any]:
 
 
 def boot_id(lab: Lab, address: str) -> str:
-    return lab.ssh("h1", address, "cat", "/proc/sys/kernel/random/boot_id").stdout.strip()
+    return lab.ssh(address, "cat", "/proc/sys/kernel/random/boot_id").stdout.strip()
 
 
 def test_a_vm_lives_from_its_template_to_its_expunge(clean_lab: Lab, vm: Vm) -> None:
@@ -71,8 +79,8 @@ def test_a_vm_lives_from_its_template_to_its_expunge(clean_lab: Lab, vm: Vm) -> 
     assert (web["state"], web["host"], web["cpu"], web["memory"]) == ("Running", "h1", 1, 96)
     assert "not-to-be-seen" not in str(done)
     address = web["ip_address"]
-    assert clean_lab.ssh("h1", address, "hostname").stdout.strip() == "web1"
-    clean_lab.ssh("h1", address, "echo kept > /root/note; sync")
+    assert clean_lab.ssh(address, "hostname").stdout.strip() == "web1"
+    clean_lab.ssh(address, "echo kept > /root/note; sync")
 
     first = boot_id(clean_lab, address)
     restarted = vm(name="web1", state="restarted", wait="ssh")
@@ -95,7 +103,7 @@ def test_a_vm_lives_from_its_template_to_its_expunge(clean_lab: Lab, vm: Vm) -> 
     recovered = thrice(vm, name="web1", state="recovered")["vm"]
     assert (recovered["id"], recovered["nics"][0]["mac"]) == (web["id"], web["nics"][0]["mac"])
     vm(name="web1", state="started", wait="ssh")
-    assert clean_lab.ssh("h1", address, "cat /root/note").stdout.strip() == "kept"
+    assert clean_lab.ssh(address, "cat /root/note").stdout.strip() == "kept"
 
     thrice(vm, name="web1", state="expunged", forced=True)
     with closing(clean_lab.connect("h1")) as connection:
@@ -107,7 +115,7 @@ def test_a_vm_lives_from_its_template_to_its_expunge(clean_lab: Lab, vm: Vm) -> 
 
 def test_a_guest_that_will_not_go_down_is_an_error_and_keeps_running(clean_lab: Lab, vm: Vm) -> None:
     address = vm(**{**WEB, "name": "deaf"})["vm"]["ip_address"]
-    clean_lab.ssh("h1", address, "killall -STOP acpid qemu-ga tiny-ga; true")
+    clean_lab.ssh(address, "killall -STOP acpid qemu-ga tiny-ga; true")
     for state in ("stopped", "restarted"):
         failed = vm(name="deaf", state=state, timeout=3, ok=False)
         assert failed["error"]["code"] == "Timeout"
@@ -127,7 +135,7 @@ def test_a_guest_that_will_not_go_down_is_an_error_and_keeps_running(clean_lab: 
         ({"networks": ["missing"]}, "NotFound"),
         ({"compute_offering": "missing"}, "NotFound"),
         ({"name": "foreign"}, "NotManaged"),
-        ({"catalog": None, "uri": "qemu+unix:///system?socket=/nonexistent"}, "HostUnavailable"),
+        (UNREACHABLE, "HostUnavailable"),
     ],
 )
 def test_bad_input_is_one_sentence_and_changes_nothing(
@@ -139,7 +147,7 @@ def test_bad_input_is_one_sentence_and_changes_nothing(
         )
         try:
             before = everything(connection)
-            failed = vm(**{**WEB, **options}, ok=False)
+            failed = vm(**{**WEB, "name": "bad1", **options}, ok=False)
             assert failed["error"]["code"] == code
             assert "Traceback" not in str(failed)
             assert "\n" not in failed["msg"]

@@ -9,6 +9,7 @@ from typing import Protocol
 
 from ..model.catalog import HostSpec
 from ..model.resources import HostFacts, Lease, NetworkFacts, PoolFacts, Reservation, VolumeFacts, VolumeSpec
+from ..model.snapshot import Agent, Merge, SnapshotFacts
 from ..model.vm import DomainRef, VmConfig, VmFacts, VmRecord
 
 SOURCES = ("reservation", "lease", "agent")
@@ -135,6 +136,64 @@ class Storage(Protocol):
         """The volume's content in pieces."""
 
 
+class Snapshots(Protocol):
+    """Snapshots, and the images they leave in a disk's chain. A disk's images are named by their paths."""
+
+    def snapshot_facts(self, vm_id: str) -> tuple[SnapshotFacts, ...]:
+        """All of a domain's snapshots, oldest first, whoever made them: a round trip each."""
+
+    def agent(self, vm_id: str) -> Agent | None:
+        """What the guest's agent says of itself; None where none answers in time, or the connection is read-only."""
+
+    def thaw(self, vm_id: str) -> None:
+        """Thaws the guest's file systems; thawed already is fine."""
+
+    def take_snapshot(
+        self,
+        vm_id: str,
+        name: str,
+        description: str,
+        overlays: Mapping[str, str],
+        others: tuple[str, ...],
+        quiesce: bool,
+    ) -> None:
+        """A disk snapshot, running or not: the VM goes on in the overlays (by target), which are there and empty.
+
+        `others` are targets without a part in it. With `quiesce` the guest is frozen meanwhile, and thawed on every
+        path, AgentUnavailable where it cannot be.
+        """
+
+    def take_checkpoint(self, vm_id: str, name: str, description: str) -> None:
+        """A snapshot with memory, inside the images; the running guest pauses for it."""
+
+    def restore_checkpoint(self, vm_id: str, name: str) -> None:
+        """Brings back disks, memory and definition of a checkpoint; it runs afterwards."""
+
+    def delete_checkpoint(self, vm_id: str, name: str) -> None:
+        """Deletes a snapshot with memory; gone already is fine."""
+
+    def forget_snapshot(self, vm_id: str, name: str) -> None:
+        """Removes what libvirt keeps of a snapshot, its images stay; gone already is fine."""
+
+    def describe_snapshot(self, vm_id: str, name: str, description: str) -> None:
+        """Replaces its description."""
+
+    def continue_from(self, vm_id: str, name: str, overlays: Mapping[str, str]) -> None:
+        """Notes that the VM goes on from that snapshot, in these overlays (by target)."""
+
+    def relocate_snapshots(self, vm_id: str, moved: Mapping[str, str]) -> None:
+        """Notes that images have moved: old path to new."""
+
+    def merge_layers(self, vm_id: str, merges: tuple[Merge, ...], live: bool) -> None:
+        """Merges images of different disks, `live` under the running guest whose chain they are in. Done is fine."""
+
+    def is_untouched(self, pool: str, name: str) -> bool:
+        """Whether nothing was ever written into that overlay."""
+
+    def refresh_pools(self, pools: Iterable[str]) -> None:
+        """Looks at the pools' files anew: merges change what stands on what."""
+
+
 class Networks(Protocol):
     """Networks and the addresses in them."""
 
@@ -154,7 +213,7 @@ class Networks(Protocol):
         """Removes the reservation of that MAC; gone already is fine."""
 
 
-class Host(Domains, Guests, Storage, Networks, Protocol):
+class Host(Domains, Guests, Storage, Snapshots, Networks, Protocol):
     """One connected KVM host. A read-only one refuses every write by itself."""
 
     spec: HostSpec

@@ -53,10 +53,11 @@ class Agent:
 
     version: str
     frozen: bool = False
+    freezes: bool = True  # whether the guest's administrator lets it
 
     @property
-    def can_freeze(self) -> bool:
-        """Whether it is new enough."""
+    def is_new_enough(self) -> bool:
+        """Whether its version is one that freezes as libvirt asks for."""
         numbers = [int(part) if part.isdigit() else 0 for part in self.version.split(".")[:2]]
         return tuple(numbers) >= MIN_AGENT
 
@@ -104,6 +105,19 @@ class DiskLayers:
         kept = {path: layer for path, layer in self.layers.items() if path != old}
         moved = {path: replace(layer, backing=new) if layer.backing == old else layer for path, layer in kept.items()}
         return replace(self, layers=moved, active=new if self.active == old else self.active)
+
+
+@dataclass(frozen=True)
+class Merge:
+    """The content of `layer`, and of all between, goes down into `into`; `top` is the topmost image of that chain."""
+
+    target: str
+    pool: str
+    layer: str
+    into: str
+    top: str
+    gone: tuple[str, ...]  # the images that are needed no more afterwards, `layer` the last of them
+    format: str = "qcow2"  # of `into`
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""VM snapshots as people and playbooks see them: rows (INTERFACE 3), a tree, the tree as text, and what a diff shows."""
+"""VM snapshots as people and playbooks see them: rows (INTERFACE 3), a tree, its text, and what a diff shows."""
 
 from __future__ import annotations
 

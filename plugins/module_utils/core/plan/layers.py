@@ -1,6 +1,6 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The layers of a disk once some are needed no more: which are dropped, and which are merged (docs/design/snapshots.md).
+"""The layers of a disk once some are needed no more: which are dropped, and which merged (docs/design/snapshots.md).
 
 A layer is needed when it is written to, or holds the content of a snapshot. Nothing is ever written to a needed layer
 but the active one, nor to one that two stand on; and nothing here sees a template, which stands below the base.
@@ -8,21 +8,9 @@ but the active one, nor to one that two stand on; and nothing here sees a templa
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-from ..model.snapshot import DiskLayers
-
-
-@dataclass(frozen=True)
-class Merge:
-    """The content of `layer`, and of all between, goes down into `into`; `top` is the topmost image of that chain."""
-
-    target: str
-    layer: str
-    into: str
-    top: str
-    gone: tuple[str, ...]  # the images that are needed no more afterwards
-    format: str = "qcow2"  # of `into`
+from ..model.snapshot import DiskLayers, Merge
 
 
 def droppable(disk: DiskLayers, images: frozenset[str]) -> tuple[str, ...]:
@@ -74,7 +62,7 @@ def _merge_into(disk: DiskLayers, into: str, needed: frozenset[str]) -> Merge | 
             break
     if not run:
         return None
-    return Merge(disk.target, run[-1], into, _head(disk, run[-1]), tuple(run), disk.layers[into].format)
+    return Merge(disk.target, disk.pool, run[-1], into, _head(disk, run[-1]), tuple(run), disk.layers[into].format)
 
 
 def _head(disk: DiskLayers, path: str) -> str:

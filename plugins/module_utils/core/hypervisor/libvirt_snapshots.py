@@ -1,0 +1,180 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Snapshots through libvirt: taken, described, restored and forgotten, with the guest frozen as short as can be.
+
+Everything here works alike from libvirt 9.0 on; why it is done this way is told in docs/design/snapshots.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from time import monotonic, sleep
+from typing import Any, Callable
+
+from ..model.errors import AblestackError, Code
+from ..model.overlay import OVERLAY_HEAD, holds_nothing
+from ..model.snapshot import Agent, SnapshotFacts
+from ..xml.snapshot_mapping import continued, described, new_checkpoint, new_snapshot, read_snapshot, relocated
+from .libvirt_guests import LibvirtGuests
+from .libvirt_power import AGENT_RESPONSE
+from .libvirt_storage import LibvirtStorage
+from .translate import code_of, libvirt
+
+FREEZE_RESPONSE = 10
+"""Seconds a guest may take to freeze: it writes out what it still holds. The usual limit returns afterwards."""
+THAW_PATIENCE = 20.0
+"""Seconds in which a guest that was asked to freeze and did not answer is seen to be thawed."""
+
+
+class LibvirtSnapshots(LibvirtGuests, LibvirtStorage):
+    """port.Snapshots but for its merges."""
+
+    def snapshot_facts(self, vm_id: str) -> tuple[SnapshotFacts, ...]:
+        domain = self._domain(vm_id)
+        with self._asks(f"read the snapshots of {self._vm(vm_id)}"):
+            handles = domain.listAllSnapshots(libvirt.VIR_DOMAIN_SNAPSHOT_LIST_TOPOLOGICAL)
+            current = _current(domain) if handles else ""
+            found = [read_snapshot(handle.getXMLDesc(0), current) for handle in handles]
+        return tuple(sorted(found, key=lambda snapshot: snapshot.created))
+
+    def agent(self, vm_id: str) -> Agent | None:
+        if self.read_only:
+            return None  # it is asked by writing to it
+        try:
+            info = self._agent(vm_id, {"execute": "guest-info"}, AGENT_RESPONSE)
+            status = self._agent(vm_id, {"execute": "guest-fsfreeze-status"}, AGENT_RESPONSE)
+        except AblestackError as error:
+            if error.code in (Code.AGENT_UNAVAILABLE, Code.UNSUPPORTED, Code.INVALID_STATE):
+                return None
+            raise
+        frozen = status == "frozen"
+        commands = {row["name"]: bool(row.get("enabled")) for row in info.get("supported_commands", ())}
+        return Agent(str(info.get("version", "")), frozen, frozen or commands.get("guest-fsfreeze-freeze", False))
+
+    def thaw(self, vm_id: str) -> None:
+        self._bound_agent(vm_id)
+        with self._asks(f"thaw the file systems of {self._vm(vm_id)}"):
+            self._domain(vm_id).fsThaw(None, 0)
+
+    def take_snapshot(
+        self,
+        vm_id: str,
+        name: str,
+        description: str,
+        overlays: Mapping[str, str],
+        others: tuple[str, ...],
+        quiesce: bool,
+    ) -> None:
+        flags = libvirt.VIR_DOMAIN_SNAPSHOT_CREATE_DISK_ONLY | libvirt.VIR_DOMAIN_SNAPSHOT_CREATE_ATOMIC
+        flags |= libvirt.VIR_DOMAIN_SNAPSHOT_CREATE_REUSE_EXT  # they are there already, so the guest need not wait
+        text = new_snapshot(name, description, overlays, others)
+        domain = self._domain(vm_id)
+        with self._asks(f"take snapshot '{name}' of {self._vm(vm_id)}"):
+            if not quiesce:
+                domain.snapshotCreateXML(text, flags)
+                return
+            with self._freezing(vm_id):
+                # libvirt's daemon freezes and thaws: that ends well even where this process dies meanwhile
+                domain.snapshotCreateXML(text, flags | libvirt.VIR_DOMAIN_SNAPSHOT_CREATE_QUIESCE)
+
+    @contextmanager
+    def _freezing(self, vm_id: str) -> Iterator[None]:
+        domain = self._domain(vm_id)
+        domain.agentSetResponseTimeout(FREEZE_RESPONSE, 0)
+        try:
+            yield
+        except libvirt.libvirtError:
+            self._see_thawed(vm_id)
+            raise
+        finally:
+            with suppress(libvirt.libvirtError):
+                domain.agentSetResponseTimeout(AGENT_RESPONSE, 0)
+
+    def _see_thawed(self, vm_id: str) -> None:
+        """A guest that took longer than we wait freezes after all, and then nobody thaws it but we."""
+        until = monotonic() + THAW_PATIENCE
+        while self._power_is_on(vm_id):
+            agent = self.agent(vm_id)
+            if agent and not agent.frozen:
+                return
+            with suppress(AblestackError):
+                self.thaw(vm_id)
+            if monotonic() > until:
+                return
+            sleep(0.2)
+
+    def take_checkpoint(self, vm_id: str, name: str, description: str) -> None:
+        with self._asks(f"take snapshot '{name}' of {self._vm(vm_id)} with its memory"):
+            self._domain(vm_id).snapshotCreateXML(new_checkpoint(name, description), 0)
+
+    def restore_checkpoint(self, vm_id: str, name: str) -> None:
+        with self._asks(f"restore snapshot '{name}' of {self._vm(vm_id)}"):
+            domain = self._domain(vm_id)
+            domain.revertToSnapshot(domain.snapshotLookupByName(name, 0), libvirt.VIR_DOMAIN_SNAPSHOT_REVERT_RUNNING)
+        self._running[vm_id] = True
+        self._bounded.discard(vm_id)
+        self._bound_agent(vm_id)
+
+    def delete_checkpoint(self, vm_id: str, name: str) -> None:
+        self._drop(vm_id, name, 0)
+
+    def forget_snapshot(self, vm_id: str, name: str) -> None:
+        self._drop(vm_id, name, libvirt.VIR_DOMAIN_SNAPSHOT_DELETE_METADATA_ONLY)
+
+    def _drop(self, vm_id: str, name: str, flags: int) -> None:
+        with self._asks(f"delete snapshot '{name}' of {self._vm(vm_id)}"):
+            try:
+                self._domain(vm_id).snapshotLookupByName(name, 0).delete(flags)
+            except libvirt.libvirtError as error:
+                if not code_of(error, "NO_DOMAIN_SNAPSHOT"):
+                    raise
+
+    def describe_snapshot(self, vm_id: str, name: str, description: str) -> None:
+        self._edit(vm_id, name, lambda text: described(text, description))
+
+    def continue_from(self, vm_id: str, name: str, overlays: Mapping[str, str]) -> None:
+        self._edit(vm_id, name, lambda text: continued(text, overlays), make_current=True)
+
+    def relocate_snapshots(self, vm_id: str, moved: Mapping[str, str]) -> None:
+        with self._asks(f"read the snapshots of {self._vm(vm_id)}"):
+            names = [handle.getName() for handle in self._domain(vm_id).listAllSnapshots(0)]
+        for name in names:
+            self._edit(vm_id, name, lambda text: relocated(text, moved))
+
+    def _edit(self, vm_id: str, name: str, edit: Callable[[str], str | None], make_current: bool = False) -> None:
+        """Edits what libvirt keeps of a snapshot; the one the VM goes on from stays that."""
+        domain = self._domain(vm_id)
+        with self._asks(f"change snapshot '{name}' of {self._vm(vm_id)}"):
+            # SECURE, or a console's password would be lost on the way
+            handle = domain.snapshotLookupByName(name, 0)
+            text = edit(handle.getXMLDesc(libvirt.VIR_DOMAIN_SNAPSHOT_XML_SECURE))
+            if text is None:
+                return
+            flags = libvirt.VIR_DOMAIN_SNAPSHOT_CREATE_REDEFINE
+            if make_current or handle.isCurrent(0):
+                flags |= libvirt.VIR_DOMAIN_SNAPSHOT_CREATE_CURRENT
+            domain.snapshotCreateXML(text, flags)
+
+    def is_untouched(self, pool: str, name: str) -> bool:
+        head = b""
+        content = self.download(pool, name)
+        for chunk in content:
+            head += chunk
+            if len(head) >= OVERLAY_HEAD:
+                break
+        return holds_nothing(head)
+
+    def refresh_pools(self, pools: Iterable[str]) -> None:
+        for pool in pools:
+            with self._asks(f"look through pool '{pool}'"):
+                self._refresh(self._pool(pool))
+
+
+def _current(domain: Any) -> str:
+    try:
+        return str(domain.snapshotCurrent(0).getName())
+    except libvirt.libvirtError as error:
+        if not code_of(error, "NO_DOMAIN_SNAPSHOT"):
+            raise
+        return ""

@@ -144,13 +144,14 @@ def test_a_full_pool(host: Any, clean_lab: Lab) -> None:
             host.pool("small")
         assert raised.value.code is Code.INVALID_STATE
         pool.create()
-        with pytest.raises(AblestackError) as raised:
-            host.create_volume(VolumeSpec("small", "big.raw", 8 * MIB, "raw", fat=True))
-        assert raised.value.code is Code.INSUFFICIENT_CAPACITY
-        host.create_volume(VolumeSpec("small", "thin.raw", 8 * MIB, "raw"))
-        with pytest.raises(AblestackError) as raised:
-            host.upload("small", "thin.raw", [b"x" * MIB] * 8)
-        assert raised.value.code is Code.INSUFFICIENT_CAPACITY
+        for volume in (
+            VolumeSpec("small", "big.raw", 8 * MIB, "raw"),  # found out now, and not while it is uploaded to
+            VolumeSpec("small", "fat.qcow2", 8 * MIB, fat=True),
+        ):
+            with pytest.raises(AblestackError) as raised:
+                host.create_volume(volume)
+            assert raised.value.code is Code.INSUFFICIENT_CAPACITY
+        assert host.volume_names("small") == ()
     finally:
         pool.destroy()
         pool.undefine()

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from dataclasses import replace
 from time import monotonic, sleep
 from typing import Any, Callable, TypeVar
 
@@ -128,6 +129,9 @@ class LibvirtStorage(Session):
 
     def create_volume(self, volume: VolumeSpec) -> None:
         pool = self._pool(volume.pool)
+        if volume.format == "raw":
+            # It is made to be uploaded to, and a full disk must show now: libvirtd 11.3 crashes where it does then.
+            volume = replace(volume, fat=True)
         full = volume.fat and volume.format == "qcow2" and not volume.backing
         flags = libvirt.VIR_STORAGE_VOL_CREATE_PREALLOC_METADATA if full else 0
         self._make(volume, "create", lambda text: pool.createXML(text, flags))

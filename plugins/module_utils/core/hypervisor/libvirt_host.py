@@ -15,15 +15,15 @@ from ..model.resources import HostFacts
 from ..xml.host_mapping import read_abilities, read_pool
 from .connection import Session
 from .libvirt_domains import LibvirtDomains
-from .libvirt_merges import LibvirtMerges
 from .libvirt_networks import LibvirtNetworks
 from .libvirt_power import Events
+from .libvirt_snapshots import LibvirtSnapshots
 from .translate import code_of, libvirt
 
 MACHINE = "q35"
 
 
-class LibvirtHost(LibvirtDomains, LibvirtMerges, LibvirtNetworks):
+class LibvirtHost(LibvirtDomains, LibvirtSnapshots, LibvirtNetworks):
     """port.Host."""
 
     def __init__(self, spec: HostSpec, connection: Any, read_only: bool, open_reader: Callable[[], Any]) -> None:

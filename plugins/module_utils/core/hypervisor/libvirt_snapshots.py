@@ -1,6 +1,6 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Snapshots through libvirt: taken, described, restored and forgotten, with the guest frozen as short as can be.
+"""Snapshots through libvirt: taken, restored and forgotten, and the merges of what is left.
 
 Everything here works alike from libvirt 9.0 on; why it is done this way is told in docs/design/snapshots.md.
 """
@@ -13,9 +13,20 @@ from time import monotonic, sleep
 from typing import Any, Callable
 
 from ..model.errors import AblestackError, Code
-from ..model.overlay import OVERLAY_HEAD, holds_nothing
-from ..model.snapshot import Agent, SnapshotFacts
-from ..xml.snapshot_mapping import continued, described, new_checkpoint, new_snapshot, read_snapshot, relocated
+from ..model.naming import disk_target
+from ..model.snapshot import OVERLAY_HEAD, Agent, Merge, SnapshotFacts, holds_nothing
+from ..xml.domain_mapping import domain_of
+from ..xml.snapshot_mapping import (
+    chain_of,
+    continued,
+    described,
+    is_ready,
+    new_checkpoint,
+    new_helper,
+    new_snapshot,
+    read_snapshot,
+    relocated,
+)
 from .libvirt_guests import LibvirtGuests
 from .libvirt_power import AGENT_RESPONSE
 from .libvirt_storage import LibvirtStorage
@@ -25,10 +36,11 @@ FREEZE_RESPONSE = 10
 """Seconds a guest may take to freeze: it writes out what it still holds. The usual limit returns afterwards."""
 THAW_PATIENCE = 20.0
 """Seconds in which a guest that was asked to freeze and did not answer is seen to be thawed."""
+_JOB_PAUSES = (0.05, 1.0)  # seconds between two looks at a merge: the first, and the longest
 
 
 class LibvirtSnapshots(LibvirtGuests, LibvirtStorage):
-    """port.Snapshots but for its merges."""
+    """port.Snapshots. A merge ends with an image that reads as before, wherever it is interrupted."""
 
     def snapshot_facts(self, vm_id: str) -> tuple[SnapshotFacts, ...]:
         domain = self._domain(vm_id)
@@ -169,6 +181,63 @@ class LibvirtSnapshots(LibvirtGuests, LibvirtStorage):
         for pool in pools:
             with self._asks(f"look through pool '{pool}'"):
                 self._refresh(self._pool(pool))
+
+    def merge_layers(self, vm_id: str, merges: tuple[Merge, ...], live: bool) -> None:
+        with self._asks(f"merge the images of deleted snapshots of {self._vm(vm_id)}"):
+            if live:
+                domain = self._domain(vm_id)
+                for merge in merges:
+                    self._merge(domain, merge.target, merge)
+            else:
+                with self._helper(vm_id, merges) as helper:
+                    for number, merge in enumerate(merges):
+                        self._merge(helper, disk_target(number), merge)
+        # what libvirt knows of the images is what it saw when it last looked
+        self.refresh_pools(dict.fromkeys(merge.pool for merge in merges))
+
+    @contextmanager
+    def _helper(self, vm_id: str, merges: tuple[Merge, ...]) -> Iterator[Any]:
+        """A domain that has the images open and never runs. QEMU's locks keep the VM itself off them meanwhile."""
+        kind = domain_of(self._domain(vm_id).XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE)).type
+        disks = {disk_target(number): (merge.top, "qcow2") for number, merge in enumerate(merges)}
+        flags = libvirt.VIR_DOMAIN_START_PAUSED | libvirt.VIR_DOMAIN_START_AUTODESTROY
+        helper = self._connection.createXML(new_helper(f"ablestack-merge-{vm_id[:8]}", kind, disks), flags)
+        try:
+            yield helper
+        finally:
+            with suppress(libvirt.libvirtError):
+                helper.destroy()
+
+    def _merge(self, domain: Any, target: str, merge: Merge) -> None:
+        self._end_job(domain, target)  # that a killed run left
+        chain = chain_of(domain.XMLDesc(0), target)
+        if merge.layer not in chain or merge.into not in chain:
+            return
+        if merge.layer == chain[0]:
+            domain.blockCommit(target, merge.into, None, 0, libvirt.VIR_DOMAIN_BLOCK_COMMIT_ACTIVE)
+        else:
+            domain.blockCommit(target, merge.into, merge.layer, 0, 0)
+        self._end_job(domain, target)
+        if merge.layer in chain_of(domain.XMLDesc(0), target):
+            raise AblestackError(
+                Code.INTERNAL,
+                f"host '{self.spec.name}' did not merge '{merge.layer}' into '{merge.into}'",
+                "nothing is lost; see the log of libvirt on the host, and run the task again",
+            )
+
+    @staticmethod
+    def _end_job(domain: Any, target: str) -> None:
+        """Waits for the disk's job; one that has copied the active image goes over to the copy."""
+        pause, longest = _JOB_PAUSES
+        while domain.blockJobInfo(target, 0):
+            if is_ready(domain.XMLDesc(0), target):
+                try:
+                    domain.blockJobAbort(target, libvirt.VIR_DOMAIN_BLOCK_JOB_ABORT_PIVOT)
+                except libvirt.libvirtError as error:
+                    if not code_of(error, "BLOCK_COPY_ACTIVE"):  # it fell behind again
+                        raise
+            sleep(pause)
+            pause = min(pause * 1.5, longest)
 
 
 def _current(domain: Any) -> str:

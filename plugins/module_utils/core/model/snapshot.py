@@ -13,6 +13,10 @@ DISK = "Disk"
 MEMORY = "DiskAndMemory"
 """The two kinds, as Mold names them: overlays on the disks' images, and libvirt's checkpoints inside the images."""
 
+OVERLAY_HEAD = 1024 * 1024
+"""Bytes that hold the first table of every overlay we make: an entry in it maps half a GiB of disk."""
+_QCOW2_MAGIC = b"QFI\xfb"
+
 MIN_AGENT = (1, 6)
 """The first guest agent that freezes file systems in the way libvirt asks for (Mold's guide)."""
 
@@ -137,3 +141,16 @@ class SnapshotWorld:
     def current(self) -> str:
         """The name of the snapshot the VM goes on from, empty where there is none."""
         return next((snapshot.name for snapshot in self.snapshots if snapshot.current), "")
+
+
+def holds_nothing(head: bytes) -> bool:
+    """Whether the image's content is that of the image below it. False where the beginning does not tell.
+
+    Source: QEMU, docs/interop/qcow2.txt. A cluster that was ever written has an entry in the first table.
+    """
+    if not head.startswith(_QCOW2_MAGIC) or len(head) < 72:
+        return False
+    entries, table = int.from_bytes(head[36:40], "big"), int.from_bytes(head[40:48], "big")
+    end = table + 8 * entries
+    internal_snapshots = int.from_bytes(head[60:64], "big")
+    return end <= len(head) and not internal_snapshots and not any(head[table:end])

@@ -4,17 +4,108 @@
 
 A layer is needed when it is written to, or holds the content of a snapshot. Nothing is ever written to a needed layer
 but the active one, nor to one that two stand on; and nothing here sees a template, which stands below the base.
+
+The order may be interrupted anywhere: first a merge, then whoever named the merged image learns where its content is
+now, and only then it is deleted. Until the last of them both images read the same, so the next run may find either.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
 
-from ..model.snapshot import DiskLayers, Merge
+from ..model.plan_parts import Step
+from ..model.snapshot import DiskLayers, Merge, SnapshotFacts, SnapshotWorld
+from ..model.vm import VmConfig
+from .snapshot_steps import MergeLayers, RelocateSnapshots
+from .steps import DeleteVolume, RedefineVm
+
+
+def tidy(world: SnapshotWorld) -> tuple[tuple[Step, ...], SnapshotWorld]:
+    """The steps, and what will be found afterwards. Nothing to do is no step."""
+    steps: list[Step] = []
+    while True:
+        dropped, world = _drop(world)
+        steps += dropped
+        merging, world = _merge(world)
+        if not merging:
+            return tuple(steps), world
+        steps += merging
+
+
+def _drop(world: SnapshotWorld) -> tuple[list[Step], SnapshotWorld]:
+    steps: list[Step] = []
+    disks = []
+    for disk in world.disks:
+        gone = droppable(disk, images_of(world, disk))
+        steps += delete_images(disk, gone)
+        disks.append(without(disk, gone))
+    return steps, replace(world, disks=tuple(disks))
+
+
+def _merge(world: SnapshotWorld) -> tuple[list[Step], SnapshotWorld]:
+    """The next merge of every disk: those under the running guest, and those beside it, each in one go."""
+    found: list[tuple[DiskLayers, Merge, bool]] = []
+    for disk in world.disks:
+        merge = next_merge(disk, images_of(world, disk))
+        if merge is not None:
+            found.append((disk, merge, world.vm.is_active and is_active_chain(disk, merge.layer)))
+    steps: list[Step] = []
+    for live in (True, False):
+        merges = tuple(merge for _disk, merge, is_live in found if is_live is live)
+        if merges:
+            steps.append(MergeLayers(world.vm.id, merges, live))
+    if not found:
+        return [], world
+    after = _relocated(world, [merge for _disk, merge, _live in found])
+    if after.vm.config != world.vm.config and not world.vm.is_active:
+        steps.append(RedefineVm(world.vm.config, after.vm.config))
+    moved = tuple((merge.layer, merge.into) for _disk, merge, _live in found)
+    if after.snapshots != world.snapshots:
+        steps.append(RelocateSnapshots(world.vm.id, moved))
+    for disk, merge, _live in found:
+        steps += delete_images(disk, merge.gone)
+    return steps, after
+
+
+def _relocated(world: SnapshotWorld, merges: list[Merge]) -> SnapshotWorld:
+    """Everything that named the merged images names those they were merged into."""
+    by_target = {merge.target: merge for merge in merges}
+    moved = {merge.layer: merge.into for merge in merges}
+    disks = tuple(merged(disk, by_target[disk.target]) if disk.target in by_target else disk for disk in world.disks)
+    snapshots = tuple(_moved_snapshot(snapshot, moved) for snapshot in world.snapshots)
+    formats = {merge.into: merge.format for merge in merges}
+    vm = world.vm
+    vm = replace(vm, config=_moved_config(vm.config, moved, formats))
+    if vm.live is not None:
+        vm = replace(vm, live=_moved_config(vm.live, moved, formats))
+    return replace(world, vm=vm, disks=disks, snapshots=snapshots)
+
+
+def _moved_snapshot(snapshot: SnapshotFacts, moved: dict[str, str]) -> SnapshotFacts:
+    images = tuple((target, moved.get(path, path)) for target, path in snapshot.images)
+    return snapshot if images == snapshot.images else replace(snapshot, images=images)
+
+
+def _moved_config(config: VmConfig, moved: dict[str, str], formats: dict[str, str]) -> VmConfig:
+    disks = tuple(
+        replace(disk, path=moved[disk.path], format=formats[moved[disk.path]]) if disk.path in moved else disk
+        for disk in config.disks
+    )
+    return config if disks == config.disks else replace(config, disks=disks)
+
+
+def images_of(world: SnapshotWorld, disk: DiskLayers) -> frozenset[str]:
+    """The images that hold a snapshot's content of that disk."""
+    return frozenset(path for snapshot in world.snapshots for target, path in snapshot.images if target == disk.target)
+
+
+def delete_images(disk: DiskLayers, paths: tuple[str, ...]) -> list[Step]:
+    """Deletes images of a disk, the topmost first."""
+    return [DeleteVolume(disk.pool, path.rpartition("/")[2]) for path in reversed(paths)]
 
 
 def droppable(disk: DiskLayers, images: frozenset[str]) -> tuple[str, ...]:
-    """The overlays nobody needs and nobody stands on, topmost first."""
+    """The overlays nobody needs and nobody stands on, the lowest first."""
     dropped: list[str] = []
     while True:
         left = replace(disk, layers={path: layer for path, layer in disk.layers.items() if path not in dropped})
@@ -25,7 +116,7 @@ def droppable(disk: DiskLayers, images: frozenset[str]) -> tuple[str, ...]:
             if not left.children(path)
         ]
         if not found:
-            return tuple(dropped)
+            return tuple(reversed(dropped))
         dropped += sorted(found)
 
 

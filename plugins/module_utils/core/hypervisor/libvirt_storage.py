@@ -195,7 +195,7 @@ class LibvirtStorage(Session):
             try:
                 head = b""
                 for chunk in chunks:
-                    head = head or chunk[: len(_QCOW2_MAGIC)]
+                    head = (head + chunk[: len(_QCOW2_MAGIC)])[: len(_QCOW2_MAGIC)]
                     _send(stream, chunk)
                 stream.finish()
             except BaseException:

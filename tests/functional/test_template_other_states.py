@@ -163,7 +163,7 @@ def test_all_templates_of_all_hosts() -> None:
     assert (rows["a"]["hosts"], rows["a"]["used_by"]) == (["kvm01", "kvm02"], ["web"])
     assert [problem["host"] for problem in rows["a"]["problems"]] == ["kvm02"]
     assert (rows["c"]["format"], rows["c"]["hosts"]) == (None, [])
-    assert list(outcome.result["unreachable"]) == ["kvm03"]
+    assert list(outcome.result["unreachable_hosts"]) == ["kvm03"]
     assert named.result["templates"] == [rows["a"]]
     assert (outcome.changed, controller.writes) == (False, [])
 
@@ -184,4 +184,4 @@ def test_a_ready_template_costs_two_calls(world: World) -> None:
     assert (found.ready, found.path) == (True, "/pools/default/tmpl-t.qcow2")
     assert found.template
     assert found.template.checksum == sha256(IMAGE)
-    assert [name for name, _ in host.calls] == ["download", "volume_path"]
+    assert [name for name, _args in host.calls] == ["download", "volume_path"]

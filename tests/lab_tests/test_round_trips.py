@@ -7,13 +7,14 @@ from __future__ import annotations
 from typing import Any, Callable
 
 import pytest
+from lab_tests.lab import Lab
+
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.hypervisor.connection import open_host
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.catalog_reader import read_catalog
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.outcome import Outcome
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.usecase.infrastructure import Infrastructure
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.usecase.vm import apply_vm
 from ansible_collections.ablestack.kvm.plugins.module_utils.face.convert import vm_spec
-from lab_tests.lab import Lab
 from support.round_trips import counted_round_trips
 
 VM = {

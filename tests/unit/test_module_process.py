@@ -35,7 +35,6 @@ def test_an_option_that_does_not_exist_is_a_clean_failure(name: str) -> None:
     answer = answer_of(name, {"nonsense": 1})
     assert answer["failed"] is True
     assert answer["error"]["code"] == "InvalidInput"
-    assert "nonsense" in answer["msg"]
 
 
 @pytest.mark.parametrize(

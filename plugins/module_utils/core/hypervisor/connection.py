@@ -6,7 +6,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
+from os import getpid
 from threading import Lock, Thread
+from time import sleep
 from typing import Any
 
 from ..model.catalog import HostSpec
@@ -18,8 +20,11 @@ OPEN_TIMEOUT = 15.0
 KEEPALIVE = (5, 6)
 """Seconds between two signs of life, and how many may be missed: a host that dies is noticed in half a minute."""
 
+_REST = 0.002
+"""Seconds between two turns of the event loop. While threads take turns on a connection, libvirt's loop has something
+to look at all the time: it would take the processor, and Python's lock, from the very calls it serves."""
 _loop_lock = Lock()
-_loop: list[Thread] = []
+_loops: dict[int, Thread] = {}  # by process: of a thread, a fork has only the memory
 
 
 def open_host(spec: HostSpec, read_only: bool = False, timeout: float = OPEN_TIMEOUT) -> Host:
@@ -46,19 +51,20 @@ def open_host(spec: HostSpec, read_only: bool = False, timeout: float = OPEN_TIM
 def start_event_loop() -> None:
     """Events and keepalive need a loop, registered before the first connection; one serves them all."""
     with _loop_lock:
-        if _loop:
+        if getpid() in _loops:
             return
         # libvirt would print every error to stderr, on top of raising it
         libvirt.registerErrorHandler(lambda _context, _error: None, None)
         libvirt.virEventRegisterDefaultImpl()
-        _loop.append(Thread(target=_run_events, name="libvirt events", daemon=True))
-        _loop[0].start()
+        _loops[getpid()] = Thread(target=_run_events, name="libvirt events", daemon=True)
+        _loops[getpid()].start()
 
 
 def _run_events() -> None:
     while True:
         with suppress(libvirt.libvirtError):
             libvirt.virEventRunDefaultImpl()
+        sleep(_REST)
 
 
 def _open_in_time(spec: HostSpec, read_only: bool, timeout: float) -> Any:

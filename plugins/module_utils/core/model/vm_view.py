@@ -95,7 +95,7 @@ def _nics(vm: VmFacts, config: VmConfig, record: VmRecord) -> list[dict[str, Any
             {
                 "network": nic.network,
                 "mac": nic.mac,
-                "ip": wanted.get(nic.mac) or _main_address(found),
+                "ip": wanted.get(nic.mac) or main_address(found),
                 "ip_addresses": list(found),
                 "default": position == 0,
                 "model": nic.model,
@@ -104,7 +104,7 @@ def _nics(vm: VmFacts, config: VmConfig, record: VmRecord) -> list[dict[str, Any
     return nics
 
 
-def _main_address(addresses: tuple[str, ...]) -> str:
+def main_address(addresses: tuple[str, ...]) -> str:
     """The one to connect to: the first IPv4 address, else the first."""
     return next((ip for ip in addresses if ":" not in ip), addresses[0] if addresses else "")
 

@@ -105,11 +105,16 @@ def read_vms(
                 return ""
             return f"domain '{ref.domain_name}' on host '{host.spec.name}' was left out: {error.sentence}"
 
-    if len(refs) < 2:
-        answers = [one(ref) for ref in refs]
+    def some(share: tuple[DomainRef, ...]) -> list[VmFacts | str]:
+        return [one(ref) for ref in share]
+
+    # A share for each reader: handing out single domains would cost as much as reading them.
+    shares = [refs[start::_READERS] for start in range(min(_READERS, len(refs)))]
+    if len(shares) < 2:
+        answers = some(refs)
     else:
-        with ThreadPoolExecutor(max_workers=_READERS) as pool:
-            answers = list(pool.map(one, refs))
+        with ThreadPoolExecutor(max_workers=len(shares)) as pool:
+            answers = [answer for answered in pool.map(some, shares) for answer in answered]
     vms = [answer for answer in answers if not isinstance(answer, str)]
     return vms, [answer for answer in answers if isinstance(answer, str) and answer]
 

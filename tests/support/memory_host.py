@@ -27,11 +27,12 @@ from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.vm import
     VmRecord,
 )
 
-from .memory_calls import Calls, Process, reads, writes, writes_unlocked
+from .memory_calls import Process, reads, writes, writes_unlocked
+from .memory_devices import MemoryDevices
 from .memory_state import QCOW2_HEADER, MemoryDomain, MemoryNetwork, MemoryPool, MemoryState, MemoryVolume, qcow2_bytes
 
 
-class MemoryHost(Calls):
+class MemoryHost(MemoryDevices):
     """The whole port over a MemoryState; its log and its faults are those of Calls."""
 
     def __init__(
@@ -265,9 +266,7 @@ class MemoryHost(Calls):
             raise AblestackError(Code.INVALID_STATE, f"volume '{name}' is in use by a running domain")
         if size < volume.capacity:
             raise AblestackError(Code.INVALID_INPUT, f"volume '{name}' cannot shrink")
-        volume.capacity = size
-        if volume.format == "qcow2":
-            volume.content = qcow2_bytes(size, volume.content[QCOW2_HEADER:], volume.backing)
+        volume.resize(size)
 
     @writes
     def delete_volume(self, pool: str, name: str) -> bool:

@@ -44,6 +44,8 @@ class Guest:
     agent: str = "present"
     shuts_down: bool = True
     reboots: bool = True
+    unplugs: bool = True
+    locks_drive: bool = False
     answers: dict[tuple[str, ...], tuple[int, str]] = field(default_factory=dict)
     addresses: dict[str, tuple[str, ...]] = field(default_factory=dict)
     console: tuple[str, ...] = ()
@@ -87,6 +89,12 @@ class MemoryVolume:
     def allocation(self) -> int:
         least = OVERLAY_SIZE if self.format == "qcow2" else 0
         return max(self.reserved, len(self.content), least)
+
+    def resize(self, size: int) -> None:
+        """Another virtual size, the same content."""
+        self.capacity = size
+        if self.format == "qcow2":
+            self.content = qcow2_bytes(size, self.content[QCOW2_HEADER:], self.backing)
 
     def probe(self) -> None:
         """What a refresh of the pool does: the content decides format and size."""

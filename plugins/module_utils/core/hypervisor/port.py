@@ -10,7 +10,7 @@ from typing import Protocol
 from ..model.catalog import HostSpec
 from ..model.resources import HostFacts, Lease, NetworkFacts, PoolFacts, Reservation, VolumeFacts, VolumeSpec
 from ..model.snapshot import Agent, Merge, SnapshotFacts
-from ..model.vm import DomainRef, VmConfig, VmFacts, VmRecord
+from ..model.vm import DiskConfig, DomainRef, NicConfig, VmConfig, VmFacts, VmRecord
 
 SOURCES = ("reservation", "lease", "agent")
 
@@ -77,6 +77,42 @@ class Domains(Protocol):
 
     def reset(self, vm_id: str) -> None:
         """Presses the reset button."""
+
+
+class Devices(Protocol):
+    """What changes in a running domain, and only there; the stored definition is edited by `redefine`."""
+
+    def attach_disk(self, vm_id: str, disk: DiskConfig) -> None:
+        """Plugs it in; plugged in already is fine."""
+
+    def detach_disk(self, vm_id: str, disk: DiskConfig, timeout: float) -> bool:
+        """Unplugs it and waits until the guest let it go; False when the time is up. Gone already is fine."""
+
+    def resize_disk(self, vm_id: str, target: str, size: int) -> None:
+        """Grows it to that many bytes, and tells the guest."""
+
+    def tune_disk(self, vm_id: str, disk: DiskConfig) -> None:
+        """Sets its IOPS limit; 0 takes it away."""
+
+    def change_media(self, vm_id: str, drive: DiskConfig, force: bool) -> None:
+        """Puts the drive's path into the drive, nothing where it is empty. InvalidState where the guest has locked it,
+        unless `force`.
+        """
+
+    def attach_nic(self, vm_id: str, nic: NicConfig) -> None:
+        """Plugs it in; plugged in already is fine."""
+
+    def detach_nic(self, vm_id: str, nic: NicConfig, timeout: float) -> bool:
+        """Unplugs it and waits until the guest let it go; False when the time is up. Gone already is fine."""
+
+    def update_nic(self, vm_id: str, nic: NicConfig) -> None:
+        """Connects it to the network it names."""
+
+    def set_cpus(self, vm_id: str, cpus: int) -> None:
+        """More processors than it has, at most its maximum; brought online in the guest where its agent answers."""
+
+    def set_memory(self, vm_id: str, memory: int) -> None:
+        """More memory (MiB) than it has, at most its maximum; returns once the guest has taken it."""
 
 
 class Guests(Protocol):
@@ -213,7 +249,7 @@ class Networks(Protocol):
         """Removes the reservation of that MAC; gone already is fine."""
 
 
-class Host(Domains, Guests, Storage, Snapshots, Networks, Protocol):
+class Host(Domains, Devices, Guests, Storage, Snapshots, Networks, Protocol):
     """One connected KVM host. A read-only one refuses every write by itself."""
 
     spec: HostSpec

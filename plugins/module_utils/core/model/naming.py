@@ -7,6 +7,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+_DATA_VOLUME = re.compile(r"vol-(.+)\.qcow2\Z")
 _CLAIM = re.compile(r"\.claim(\d+)-[0-9a-f]{8}\Z")
 TEMPLATE_PREFIX = "tmpl-"
 TEMPLATE_FORMATS = ("qcow2", "raw", "iso")
@@ -68,6 +69,17 @@ def vm_name_of(domain_name: str) -> str:
 def data_volume(disk_name: str) -> str:
     """The volume of a data disk: it outlives VMs, so no VM is in its name."""
     return f"vol-{disk_name}.qcow2"
+
+
+def is_data_volume(path: str) -> bool:
+    """Whether the path or name is that of a data disk of ours."""
+    return data_disk_of(path.rpartition("/")[2]) != ""
+
+
+def data_disk_of(volume: str) -> str:
+    """The data disk a volume holds, empty where it is none of ours."""
+    found = _DATA_VOLUME.match(volume)
+    return found.group(1) if found else ""
 
 
 def template_image(name: str, image_format: str) -> str:

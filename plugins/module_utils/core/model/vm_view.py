@@ -30,7 +30,7 @@ def vm_view(vm: VmFacts) -> dict[str, Any]:
         "state": vm.state,
         **_where(vm.host),
         "template": record.template,
-        "iso": record.iso,
+        "iso": _inserted(record),
         "compute_offering": record.compute_offering,
         "cpu": config.cpu,
         "memory": config.memory,
@@ -55,6 +55,12 @@ def vm_view(vm: VmFacts) -> dict[str, Any]:
 
 def _where(host: HostSpec) -> dict[str, Any]:
     return {"zone": host.zone, "pod": host.pod, "cluster": host.cluster, "host": host.name, "uri": host.uri}
+
+
+def _inserted(record: VmRecord) -> str:
+    """The ISO in the CD drive; the record's own `iso` is what it was deployed from."""
+    drive = record.disk("iso")
+    return drive.name if drive else record.iso
 
 
 def _disks(config: VmConfig, record: VmRecord) -> list[dict[str, Any]]:
@@ -83,13 +89,15 @@ def _disks(config: VmConfig, record: VmRecord) -> list[dict[str, Any]]:
                 "offering": known.offering,
             }
         )
-    return disks
+    return sorted(disks, key=lambda disk: int(disk["device"]))
 
 
 def _nics(vm: VmFacts, config: VmConfig, record: VmRecord) -> list[dict[str, Any]]:
     wanted = {nic.mac: nic.ip for nic in record.nics}
+    order = list(wanted)  # a running definition has them as they were plugged in
     nics = []
-    for position, nic in enumerate(config.nics):
+    in_order = sorted(config.nics, key=lambda nic: order.index(nic.mac) if nic.mac in wanted else len(order))
+    for position, nic in enumerate(in_order):
         found = vm.addresses.get(nic.mac, ())
         nics.append(
             {

@@ -1,48 +1,95 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Changes to a VM that exists: what differs, what each difference costs, and the edits that end it (SEMANTICS 4)."""
+"""Changes to a VM that exists: what differs, what it costs, and what has to be known of its host (SEMANTICS 4)."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
-from ..model.errors import AblestackError, Code, invalid
-from ..model.plan_parts import LIVE, NEXT_BOOT, RESTART, Change, Step
+from ..model.errors import AblestackError, Code
+from ..model.plan_parts import LIVE, NEXT_BOOT, RESTART, Change
 from ..model.seed_content import SeedContent
-from ..model.values import UNSET, gib
-from ..model.vm import VmConfig, VmFacts, VmRecord
-from .deploy import public_keys
+from ..model.values import UNSET
+from ..model.vm import VmConfig, VmFacts
+from ..model.vm_spec import DiskSpec
+from .change_disks import change_data_disks, change_iso, change_root, match_disks
+from .change_nics import change_nics, match_nics
+from .deploy import boot_of, public_keys
+from .edits import Edits, snapshots_exist
 from .lifecycle import names_of, record_of
 from .offering import Compute, compute_of
 from .request import VmRequest
-from .steps import GrowVolume, SetAutostart, WriteSeed
+from .steps import SetAutostart, WriteSeed
 
 
-@dataclass
-class Edits:
-    """What the differences add up to: the record and definition to be, and steps beside writing those."""
+@dataclass(frozen=True)
+class Needs:
+    """Data disks and networks to look up, the addresses in use, an ISO, the template, firmware, snapshots."""
 
-    record: VmRecord
-    config: VmConfig
-    changes: list[Change] = field(default_factory=list)
-    refusals: list[AblestackError] = field(default_factory=list)
-    steps: list[Step] = field(default_factory=list)
+    disks: tuple[DiskSpec, ...] = ()
+    networks: tuple[str, ...] = ()
+    iso: str = ""
+    template: str = ""
+    firmware: bool = False
+    snapshots: bool = False
 
-    @property
-    def needs_power_off(self) -> bool:
-        """Whether any difference cannot be made under a running guest."""
-        return any(change.impact == RESTART for change in self.changes)
+    def __bool__(self) -> bool:
+        return bool(self.disks or self.networks or self.iso or self.template or self.firmware or self.snapshots)
+
+
+def needs_of(request: VmRequest, vm: VmFacts) -> Needs:
+    """For a VM of ours that exists."""
+    spec, record = request.spec, vm.record
+    if record is None:
+        return Needs()
+    disks = match_disks(spec.data_disks, vm) if spec.data_disks is not UNSET else None
+    sized = spec.root_disk_size or spec.root_disk_offering or any(_says_more(disk) for disk in spec.data_disks or ())
+    networks = _networks_needed(request, vm)
+    drive = record.disk("iso")
+    boots = _boots_otherwise(request, vm.config)
+    return Needs(
+        disks=disks.new if disks else (),
+        networks=networks,
+        iso=spec.attached_iso if spec.attached_iso and drive and drive.name != spec.attached_iso else "",
+        template=record.template if boots else "",
+        firmware=boots,
+        snapshots=bool(networks or sized or (disks and (disks.new or disks.gone))),
+    )
+
+
+def _says_more(disk: DiskSpec) -> bool:
+    return bool(disk.offering or disk.size or disk.min_iops or disk.max_iops or disk.device)
+
+
+def _networks_needed(request: VmRequest, vm: VmFacts) -> tuple[str, ...]:
+    """Those of the wanted NICs and of the fixed addresses that go, where anything about NICs differs."""
+    wanted = request.spec.networks
+    if wanted is UNSET:
+        return ()
+    matches, gone = match_nics(wanted, vm)
+    same_order = [match.have for match in matches] == list(vm.config.nics)
+    same_model = all(match.have and match.spec.model in ("", match.have.model) for match in matches)
+    if same_order and same_model and not gone and not any(match.moves for match in matches):
+        return ()
+    fixed = [nic.network for nic in (vm.record.nics if vm.record else ()) if nic.ip]
+    return tuple(dict.fromkeys([*(match.spec.network for match in matches), *fixed]))
 
 
 def compare(request: VmRequest, vm: VmFacts) -> Edits:
     """All differences between the spec and a VM of ours that exists; a left-out option never counts."""
-    edits = Edits(record_of(vm), vm.config)
+    edits = Edits(record_of(vm), vm.config, vm.live if vm.is_active else None)
     _refuse_other_origin(request, vm, edits)
-    _refuse_what_is_not_done_yet(request, vm, edits)
     _labels_and_flags(request, vm, edits)
     _compute(request, edits)
-    _root_disk(request, vm, edits)
+    change_root(request, vm, edits)
+    change_data_disks(request, vm, edits)
+    change_nics(request, vm, edits)
+    change_iso(request, edits)
+    _boot(request, vm, edits)
     _seed(request, vm, edits)
+    found = request.home.snapshots if request.home else ()
+    if edits.touches_hardware and (edits.record.snapshots or found):
+        edits.refusals.append(snapshots_exist(vm, "its disks and NICs are not changed", found))
     return edits
 
 
@@ -72,30 +119,6 @@ def _refuse_other_origin(request: VmRequest, vm: VmFacts, edits: Edits) -> None:
             )
 
 
-def _refuse_what_is_not_done_yet(request: VmRequest, vm: VmFacts, edits: Edits) -> None:
-    """A wish that nothing would come of is an error, never silence."""
-    spec, config = request.spec, vm.config
-    iso = edits.record.disk("iso")
-    have = {
-        "data_disks": sorted(disk.name for disk in edits.record.data_disks),
-        "networks": [nic.network for nic in config.nics],
-        "attached_iso": iso.name if iso else "",
-        "boot_type": config.boot_type,
-        "boot_mode": config.boot_mode,
-        "tpm": config.tpm,
-    }
-    wanted = {
-        "data_disks": sorted(disk.name for disk in spec.data_disks or ()),
-        "networks": [nic.network for nic in spec.networks or ()],
-    }
-    for what, own in have.items():
-        given = getattr(spec, what)
-        if given is not UNSET and wanted.get(what, given) != own:
-            edits.refusals.append(
-                AblestackError(Code.UNSUPPORTED, f"{what} of VM '{vm.name}' cannot be changed yet", "leave it out")
-            )
-
-
 def _labels_and_flags(request: VmRequest, vm: VmFacts, edits: Edits) -> None:
     spec = request.spec
     for name in ("display_name", "group", "labels", "protected", "affinity_groups"):
@@ -111,7 +134,7 @@ def _labels_and_flags(request: VmRequest, vm: VmFacts, edits: Edits) -> None:
     if isinstance(spec.autostart, bool) and spec.autostart != edits.record.autostart:
         edits.changes.append(Change("autostart", edits.record.autostart, spec.autostart, LIVE))
         edits.record = replace(edits.record, autostart=spec.autostart)
-        edits.steps.append(SetAutostart(vm.id, spec.autostart))
+        edits.first.append(SetAutostart(vm.id, spec.autostart))
 
 
 def _compute(request: VmRequest, edits: Edits) -> None:
@@ -140,66 +163,65 @@ def _compute(request: VmRequest, edits: Edits) -> None:
     )
 
 
-def _root_disk(request: VmRequest, vm: VmFacts, edits: Edits) -> None:
-    spec, record = request.spec, edits.record
-    root = record.disk("root")
-    wanted = spec.root_disk_size or 0
-    offering = request.catalog.disk_offering(spec.root_disk_offering) if spec.root_disk_offering else None
-    wanted = (offering.size if offering else 0) or wanted
-    if root is None or not wanted:
+def _boots_otherwise(request: VmRequest, config: VmConfig) -> bool:
+    """Whether firmware or TPM are asked for that the VM does not have."""
+    spec = request.spec
+    given = ((spec.boot_type, config.boot_type), (spec.boot_mode, config.boot_mode), (spec.tpm, config.tpm))
+    return any(wanted is not UNSET and wanted != own for wanted, own in given)
+
+
+def _boot(request: VmRequest, vm: VmFacts, edits: Edits) -> None:
+    """Firmware, mode and TPM: the survey has refused what the host cannot do, here the template is asked."""
+    spec, config = request.spec, edits.config
+    if not _boots_otherwise(request, vm.config):
         return
-    if wanted < root.size:
-        raise invalid(
-            f"root disk of VM '{vm.name}' has {gib(root.size)} GiB and cannot shrink to {gib(wanted)} GiB",
-            "disks only grow: ask for at least what it has",
-        )
-    if wanted == root.size:
-        return
-    if record.snapshots:
-        edits.refusals.append(snapshots_exist(vm, "its root disk is not resized"))
-    edits.changes.append(Change("root_disk_size", gib(root.size), gib(wanted), RESTART))
-    edits.steps.append(GrowVolume(root.pool, root.volume, wanted))
-    grown = tuple(replace(disk, size=wanted) if disk is root else disk for disk in record.disks)
-    edits.record = replace(record, disks=grown)
+    asked = replace(
+        spec,
+        # Of two options that go together, one given alone leaves the other as it is where that is possible.
+        boot_type=spec.boot_type or ("uefi" if spec.boot_mode == "secure" else config.boot_type),
+        boot_mode=spec.boot_mode or ("legacy" if spec.boot_type == "bios" else config.boot_mode),
+    )
+    boot_type, boot_mode = boot_of(asked, request.home.template if request.home else None)
+    tpm = spec.tpm if isinstance(spec.tpm, bool) else config.tpm
+    for name, own, wanted in (
+        ("boot_type", config.boot_type, boot_type),
+        ("boot_mode", config.boot_mode, boot_mode),
+        ("tpm", config.tpm, tpm),
+    ):
+        if own != wanted:
+            edits.changes.append(Change(name, own, wanted, RESTART))
+    edits.config = replace(config, boot_type=boot_type, boot_mode=boot_mode, tpm=tpm)
 
 
 def _seed(request: VmRequest, vm: VmFacts, edits: Edits) -> None:
-    """Changed user data or keys go onto the seed; the guest reads it when it next boots."""
+    """Changed user data, keys or NICs go onto the seed; the guest reads it when it next boots."""
     spec, digests, record = request.spec, request.digests, edits.record
     seed = record.disk("seed")
     gives_keys = spec.ssh_key_pairs is not UNSET or spec.ssh_public_keys is not UNSET
     new_keys = gives_keys and digests.keys != record.keys_digest
     new_data = spec.user_data is not UNSET and digests.user_data != record.user_data_digest
-    if seed is None or not (new_keys or new_data):
+    new_nics = edits.seed_nics is not None
+    if seed is None or not (new_keys or new_data or new_nics):
         return
-    keep = ["nics"]
     if new_data:
         edits.changes.append(Change("user_data", "(before)", "(changed)", NEXT_BOOT))
-    else:
-        keep.append("user_data")
     if new_keys:
         pairs = list(spec.ssh_key_pairs or ())
         edits.changes.append(Change("ssh_keys", list(record.ssh_key_pairs), pairs, NEXT_BOOT))
-    else:
-        keep.append("public_keys")
+    renewed = {"public_keys": new_keys, "nics": new_nics, "user_data": new_data}
     content = SeedContent(
-        vm.id, names_of(vm).domain, public_keys(request) if new_keys else (), (), spec.user_data or ""
+        vm.id,
+        names_of(vm).domain,
+        public_keys(request) if new_keys else (),
+        edits.seed_nics or (),
+        spec.user_data or "",
     )
-    edits.steps.append(WriteSeed(seed.pool, seed.volume, content, tuple(keep)))
+    keep = tuple(name for name, new in renewed.items() if not new)
+    # A new VM's seed keeps nothing, so something has to be kept for an old one to be known as such.
+    edits.first.append(WriteSeed(seed.pool, seed.volume, content, keep or ("hostname",), edits.seed_kept))
     edits.record = replace(
         record,
         ssh_key_pairs=spec.ssh_key_pairs or () if new_keys else record.ssh_key_pairs,
         keys_digest=digests.keys if new_keys else record.keys_digest,
         user_data_digest=digests.user_data if new_data else record.user_data_digest,
-    )
-
-
-def snapshots_exist(vm: VmFacts, what: str) -> AblestackError:
-    """Said where a VM snapshot stands in the way (SEMANTICS 4)."""
-    names = list(vm.record.snapshots) if vm.record else []
-    return AblestackError(
-        Code.SNAPSHOTS_EXIST,
-        f"VM '{vm.name}' has VM snapshots, so {what}",
-        "delete them with ablestack_vm_snapshot first",
-        snapshots=names,
     )

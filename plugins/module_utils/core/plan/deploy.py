@@ -9,13 +9,14 @@ from dataclasses import replace
 from ..model.errors import AblestackError, Code, invalid
 from ..model.naming import VmNames
 from ..model.plan_parts import Change, Plan, Step
-from ..model.resources import VolumeSpec
+from ..model.resources import Template, VolumeSpec
 from ..model.seed_content import SeedContent
 from ..model.values import gib
 from ..model.vm import CDROM_DEVICE, DiskConfig, DiskRecord, Mark, Phase, Power, VmConfig, VmFacts, VmRecord
-from .disks import DiskPlan, assign_devices, data_disk
+from ..model.vm_spec import VmSpec
+from .disks import DiskPlan, assign_devices, check_number, data_disk
 from .nics import NicPlan, plan_nic
-from .offering import Compute, compute_of, data_size, root_size
+from .offering import Compute, compute_of, root_size
 from .request import Site, VmRequest
 from .steps import (
     CloneVolume,
@@ -80,13 +81,9 @@ def _disks(request: VmRequest, site: Site, names: VmNames) -> list[DiskPlan]:
     spec = request.spec
     disks = [_root(request, site, names)]
     wanted = spec.data_disks or ()
-    limit = request.catalog.settings.max_data_disks
-    if len(wanted) > limit:
-        raise invalid(
-            f"{len(wanted)} data disks are more than the {limit} a VM may have", "see settings.max_data_disks"
-        )
+    check_number(len(wanted), request.catalog)
     for disk, device in zip(wanted, assign_devices(wanted, ())):
-        disks.append(data_disk(disk, device, data_size(disk, request.catalog), site))
+        disks.append(data_disk(disk, device, request.catalog, site))
     pool = site.host.spec.pool
     iso_target = DiskConfig(ISO_TARGET, site.iso_path, "cdrom", "scsi", "raw")
     disks.append(
@@ -130,7 +127,7 @@ def _record(request: VmRequest, site: Site, compute: Compute, disks: list[DiskPl
         labels=spec.labels or (),
         template=site.template.name if site.template else "",
         template_checksum=site.template.checksum if site.template else "",
-        iso=site.iso.name if site.iso else "",
+        iso=spec.iso or "",
         clone=spec.clone,
         compute_offering=compute.offering,
         dynamic_scaling=compute.dynamic_scaling,
@@ -156,7 +153,7 @@ def _config(
     record: VmRecord,
 ) -> VmConfig:
     spec, host = request.spec, site.host
-    boot_type, boot_mode = boot_of(request, site)
+    boot_type, boot_mode = boot_of(spec, site.template)
     virt_type = host.spec.virt_type
     if virt_type == "auto":
         virt_type = "kvm" if "kvm" in host.virt_types else "qemu"
@@ -181,15 +178,14 @@ def _config(
     )
 
 
-def boot_of(request: VmRequest, site: Site) -> tuple[str, str]:
+def boot_of(spec: VmSpec, template: Template | None) -> tuple[str, str]:
     """Boot type and mode: the template's, unless asked for and suiting it (SEMANTICS 2.7)."""
-    spec, template = request.spec, site.template
     own_type = template.boot_type if template else ""
     own_mode = template.boot_mode if template else ""
     for what, own, wanted in (("type", own_type, spec.boot_type), ("mode", own_mode, spec.boot_mode)):
         if own and wanted and own != wanted:
             raise invalid(
-                f"template '{spec.template}' has boot {what} {own}, not {wanted}",
+                f"template '{template.name if template else ''}' has boot {what} {own}, not {wanted}",
                 f"leave boot_{what} out, or use a template made for it",
             )
     boot_mode = spec.boot_mode or own_mode or "legacy"

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from ..model.catalog import Catalog
 from ..model.errors import invalid
 from ..model.naming import data_volume, disk_target
 from ..model.plan_parts import Step
@@ -13,7 +14,7 @@ from ..model.resources import VolumeSpec
 from ..model.values import gib
 from ..model.vm import CDROM_DEVICE, DiskConfig, DiskRecord, VmFacts
 from ..model.vm_spec import DiskSpec
-from .offering import DiskSize
+from .offering import DiskSize, data_size, pool_of_disk
 from .request import Site
 from .steps import CreateVolume, GrowVolume, RedefineVm, SetRecord
 
@@ -29,12 +30,13 @@ class DiskPlan:
     frees: tuple[Step, ...] = ()
 
 
-def data_disk(disk: DiskSpec, device: int, size: DiskSize, site: Site) -> DiskPlan:
+def data_disk(disk: DiskSpec, device: int, catalog: Catalog, site: Site) -> DiskPlan:
     """A data disk: its volume is made, or adopted with its data where a free one of that name exists."""
-    pool = site.pools.get(size.pool or site.pool.name, site.pool)
+    pool = site.pools.get(pool_of_disk(disk, catalog) or site.pool.name, site.pool)
     volume = data_volume(disk.name)
     key = f"{pool.name}/{volume}"
     have = site.volumes.get(key)
+    size = data_size(disk, catalog, DiskSize("", have) if have else None)
     steps: tuple[Step, ...] = ()
     needs = 0
     if have is None:
@@ -65,6 +67,13 @@ def take_out(vm: VmFacts, volume: str) -> tuple[Step, ...]:
         RedefineVm(vm.config, replace(vm.config, disks=disks, record=record)),
         SetRecord(vm.id, record),
     )
+
+
+def check_number(wanted: int, catalog: Catalog) -> None:
+    """A VM has at most `settings.max_data_disks` data disks."""
+    limit = catalog.settings.max_data_disks
+    if wanted > limit:
+        raise invalid(f"{wanted} data disks are more than the {limit} a VM may have", "see settings.max_data_disks")
 
 
 def assign_devices(wanted: tuple[DiskSpec, ...], taken: tuple[int, ...]) -> list[int]:

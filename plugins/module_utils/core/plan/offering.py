@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..model.catalog import Catalog, ComputeOffering
 from ..model.errors import invalid
@@ -127,14 +127,34 @@ def root_size(spec: VmSpec, catalog: Catalog, template_size: int) -> DiskSize:
     return DiskSize(sized.offering, sized.size or template_size, sized.min_iops, sized.max_iops, sized.pool, sized.fat)
 
 
-def data_size(disk: DiskSpec, catalog: Catalog) -> DiskSize:
-    """A data disk's size: custom offerings need one, fixed ones refuse one (SEMANTICS 2.4)."""
+def pool_of_disk(disk: DiskSpec, catalog: Catalog) -> str:
+    """The pool a data disk or its offering names; empty where neither does."""
+    offered = catalog.disk_offering(disk.offering).pool if disk.offering else ""
+    return disk.pool or offered
+
+
+def data_size(disk: DiskSpec, catalog: Catalog, have: DiskSize | None = None) -> DiskSize:
+    """A data disk's size: custom offerings need one, fixed ones refuse one (SEMANTICS 2.4).
+
+    Of a disk that exists, `have`, what the spec leaves out is kept.
+    """
     what = f"data disk '{disk.name}'"
     if not disk.offering:
+        if have:
+            offering_kept = have.offering if disk.size in (None, have.size) else ""
+            return DiskSize(
+                offering_kept,
+                disk.size or have.size,
+                disk.min_iops or have.min_iops,
+                disk.max_iops or have.max_iops,
+                disk.pool or have.pool,
+            )
         if not disk.size:
             raise invalid(f"{what} has no size", "add size or disk_offering")
         return DiskSize("", disk.size, disk.min_iops or 0, disk.max_iops or 0, disk.pool)
     offering = catalog.disk_offering(disk.offering)
+    if offering.custom and have and not disk.size:
+        disk = replace(disk, size=have.size)
     if offering.custom and not disk.size:
         raise invalid(f"{what}: disk offering '{offering.name}' is custom", "add size")
     if not offering.custom and disk.size and disk.size != offering.size:

@@ -46,6 +46,7 @@ class Site:
     volumes: Mapping[str, int] = field(default_factory=dict)  # sizes of free data disks that exist, by pool/name
     lenders: Mapping[str, VmFacts] = field(default_factory=dict)  # destroyed VMs that still list such a disk
     addresses_taken: Mapping[str, str] = field(default_factory=dict)  # ip or MAC -> VM that has it
+    snapshots: tuple[str, ...] = ()  # libvirt's, of a VM that exists
 
 
 @dataclass(frozen=True)
@@ -58,4 +59,5 @@ class VmRequest:
     existing: VmFacts | None = None
     destroyed: tuple[VmFacts, ...] = ()
     site: Site | None = None
+    home: Site | None = None  # the host of a VM that exists, as far as a change needs it
     digests: Digests = Digests()

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from ..model.plan_parts import Step
 from ..model.resources import Reservation, VolumeSpec
 from ..model.seed_content import SeedContent
-from ..model.vm import Phase, VmConfig, VmRecord
+from ..model.vm import DiskConfig, NicConfig, Phase, VmConfig, VmRecord
 
 
 @dataclass(frozen=True)
@@ -95,6 +95,15 @@ class GrowVolume(Step):
 
 
 @dataclass(frozen=True)
+class ResizeDisk(Step):
+    """Grows a disk of a running VM, in bytes; the guest sees it at once."""
+
+    vm_id: str
+    target: str
+    size: int
+
+
+@dataclass(frozen=True)
 class DeleteVolume(Step):
     """Deletes one volume; gone already is fine."""
 
@@ -114,13 +123,15 @@ class DeleteOwnVolumes(Step):
 class WriteSeed(Step):
     """Makes the cloud-init seed anew, so that a running guest keeps the one it has open.
 
-    `keep` names the fields of the content that are taken over from the present seed.
+    `keep` names the fields of the content that are taken over from the present seed; `keep_nics` the MACs of NICs
+    whose part is.
     """
 
     pool: str
     volume: str
     content: SeedContent
     keep: tuple[str, ...] = ()
+    keep_nics: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -183,3 +194,78 @@ class Reset(Step):
     """Presses the reset button."""
 
     vm_id: str
+
+
+@dataclass(frozen=True)
+class AttachDisk(Step):
+    """Plugs a disk into the running guest."""
+
+    vm_id: str
+    disk: DiskConfig
+
+
+@dataclass(frozen=True)
+class DetachDisk(Step):
+    """Unplugs a disk from the running guest, which has `timeout` seconds to let it go."""
+
+    vm_id: str
+    disk: DiskConfig
+    timeout: int
+
+
+@dataclass(frozen=True)
+class TuneDisk(Step):
+    """Sets the IOPS limit of a disk of the running guest."""
+
+    vm_id: str
+    disk: DiskConfig
+
+
+@dataclass(frozen=True)
+class ChangeMedia(Step):
+    """Inserts into or ejects from the running guest's CD drive; `force` opens one that the guest has locked."""
+
+    vm_id: str
+    drive: DiskConfig
+    force: bool = False
+
+
+@dataclass(frozen=True)
+class AttachNic(Step):
+    """Plugs a NIC into the running guest."""
+
+    vm_id: str
+    nic: NicConfig
+
+
+@dataclass(frozen=True)
+class DetachNic(Step):
+    """Unplugs a NIC from the running guest, which has `timeout` seconds to let it go."""
+
+    vm_id: str
+    nic: NicConfig
+    timeout: int
+
+
+@dataclass(frozen=True)
+class UpdateNic(Step):
+    """Connects a NIC of the running guest to another network."""
+
+    vm_id: str
+    nic: NicConfig
+
+
+@dataclass(frozen=True)
+class SetCpus(Step):
+    """Gives the running guest that many processors, more than it has."""
+
+    vm_id: str
+    cpus: int
+
+
+@dataclass(frozen=True)
+class SetMemory(Step):
+    """Gives the running guest that much memory (MiB), more than it has."""
+
+    vm_id: str
+    memory: int

@@ -9,8 +9,9 @@ from dataclasses import replace
 from ..model.errors import AblestackError, Code
 from ..model.plan_parts import RESTART, Change, Plan
 from ..model.vm import Mark, Phase, VmFacts
-from .change import Edits, compare
+from .change import compare
 from .deploy import plan_deploy
+from .edits import Edits, write_edits
 from .lifecycle import (
     heal,
     not_managed,
@@ -20,7 +21,10 @@ from .lifecycle import (
 )
 from .power import off, on, plan_power, stop_steps
 from .request import VmRequest
-from .steps import RedefineVm, SetRecord, Start
+from .steps import SetRecord, Start
+
+UNPLUG_TIMEOUT = 60
+"""Seconds a guest gets to let a device go: one that is still booting does not hear the request yet."""
 
 
 def plan_vm(request: VmRequest) -> Plan[VmFacts]:
@@ -80,11 +84,11 @@ def _existing(request: VmRequest, vm: VmFacts) -> Plan[VmFacts]:
     if edits.refusals:
         return Plan(tuple(edits.changes), (), tuple(edits.refusals), vm)
     if request.spec.state == "stopped":
-        plan = _join(plan_power(request, vm), _apply(edits, off(vm)))
+        plan = _join(plan_power(request, vm), _apply(request, edits, off(vm)))
     elif edits.needs_power_off and vm.is_active:
         plan = _around_restart(request, vm, edits)
     else:
-        changed = _apply(edits, vm)
+        changed = _apply(request, edits, vm)
         changed_vm = changed.predicted or vm
         plan = _join(changed, _first_start(request, changed_vm) or plan_power(request, changed_vm))
     return _settled(vm, plan)
@@ -109,15 +113,9 @@ def _settled(before: VmFacts, plan: Plan[VmFacts]) -> Plan[VmFacts]:
     return replace(plan, changes=changes, steps=(*plan.steps, SetRecord(vm.id, record)), predicted=after)
 
 
-def _apply(edits: Edits, vm: VmFacts) -> Plan[VmFacts]:
-    """Writes the edits: the record last, so that after a kill the difference still shows."""
-    config = replace(edits.config, record=edits.record)
-    steps = list(edits.steps)
-    if edits.config != vm.config:
-        steps.append(RedefineVm(vm.config, config))
-    if edits.record != vm.record:
-        steps.append(SetRecord(vm.id, edits.record))
-    return Plan(tuple(edits.changes), tuple(steps), predicted=replace(vm, config=config))
+def _apply(request: VmRequest, edits: Edits, vm: VmFacts) -> Plan[VmFacts]:
+    given = request.spec.timeout
+    return write_edits(edits, vm, request.spec.forced, given if isinstance(given, int) else UNPLUG_TIMEOUT)
 
 
 def _around_restart(request: VmRequest, vm: VmFacts, edits: Edits) -> Plan[VmFacts]:
@@ -135,7 +133,7 @@ def _around_restart(request: VmRequest, vm: VmFacts, edits: Edits) -> Plan[VmFac
     marked = replace(vm.record, mark=mark)
     stopped = replace(off(vm), config=replace(vm.config, record=marked))
     record = replace(edits.record, mark=mark)
-    changed = _apply(replace(edits, record=record, config=replace(edits.config, record=record)), stopped)
+    changed = _apply(request, replace(edits, record=record, config=replace(edits.config, record=record)), stopped)
     running = on(changed.predicted or stopped)
     settled = replace(running, config=replace(running.config, record=edits.record), live=None)
     return _join(

@@ -117,6 +117,24 @@ def _delete_own(host: Host, step: verbs.DeleteOwnVolumes) -> None:
             host.delete_volume(step.pool, name)
 
 
+def _detach_disk(host: Host, step: verbs.DetachDisk) -> None:
+    if not host.detach_disk(step.vm_id, step.disk, step.timeout):
+        raise _held(f"disk {step.disk.target}", step.timeout)
+
+
+def _detach_nic(host: Host, step: verbs.DetachNic) -> None:
+    if not host.detach_nic(step.vm_id, step.nic, step.timeout):
+        raise _held(f"NIC {step.nic.mac}", step.timeout)
+
+
+def _held(what: str, timeout: int) -> AblestackError:
+    return AblestackError(
+        Code.TIMEOUT,
+        f"the guest did not let go of {what} within {timeout} s",
+        "unmount it in the guest, see that the guest has booted, or stop the VM first",
+    )
+
+
 _DO: dict[type, Callable[[Host, Any], Any]] = {
     verbs.DefineVm: lambda host, step: host.define(step.config),
     verbs.RedefineVm: lambda host, step: host.redefine(step.before, step.after),
@@ -128,6 +146,16 @@ _DO: dict[type, Callable[[Host, Any], Any]] = {
     verbs.CreateVolume: _create,
     verbs.CloneVolume: lambda host, step: host.clone_volume(step.volume, f"{step.source_pool}/{step.source}"),
     verbs.GrowVolume: lambda host, step: host.resize_volume(step.pool, step.volume, step.size),
+    verbs.ResizeDisk: lambda host, step: host.resize_disk(step.vm_id, step.target, step.size),
+    verbs.AttachDisk: lambda host, step: host.attach_disk(step.vm_id, step.disk),
+    verbs.DetachDisk: _detach_disk,
+    verbs.TuneDisk: lambda host, step: host.tune_disk(step.vm_id, step.disk),
+    verbs.ChangeMedia: lambda host, step: host.change_media(step.vm_id, step.drive, step.force),
+    verbs.AttachNic: lambda host, step: host.attach_nic(step.vm_id, step.nic),
+    verbs.DetachNic: _detach_nic,
+    verbs.UpdateNic: lambda host, step: host.update_nic(step.vm_id, step.nic),
+    verbs.SetCpus: lambda host, step: host.set_cpus(step.vm_id, step.cpus),
+    verbs.SetMemory: lambda host, step: host.set_memory(step.vm_id, step.memory),
     verbs.DeleteVolume: lambda host, step: host.delete_volume(step.pool, step.volume),
     verbs.DeleteOwnVolumes: _delete_own,
     verbs.WriteSeed: write_seed,

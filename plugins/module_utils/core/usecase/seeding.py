@@ -25,7 +25,9 @@ def write_seed(host: Host, step: WriteSeed) -> None:
         return
     spare = f"{step.volume}.new"
     old = _present(host, step.pool, (spare, step.volume))
-    image = build_seed(replace(step.content, **{name: getattr(old, name) for name in step.keep}))
+    kept = {nic.mac: nic for nic in old.nics if nic.mac in step.keep_nics}
+    content = replace(step.content, nics=tuple(kept.get(nic.mac, nic) for nic in step.content.nics))
+    image = build_seed(replace(content, **{name: getattr(old, name) for name in step.keep}))
     for volume in (spare, step.volume):
         host.delete_volume(step.pool, volume)
         _make(host, step.pool, volume, image)

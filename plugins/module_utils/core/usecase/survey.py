@@ -10,12 +10,13 @@ from typing import Any
 
 from ..hypervisor.port import Host
 from ..model.catalog import Catalog, HostSpec
-from ..model.errors import AblestackError, Code
+from ..model.errors import AblestackError, Code, invalid
 from ..model.naming import data_volume
 from ..model.resources import HostFacts, NetworkFacts, PoolFacts, Template, VolumeFacts
+from ..model.values import UNSET
 from ..model.vm import VmFacts
-from ..model.vm_spec import VmSpec
-from ..plan.offering import compute_of
+from ..model.vm_spec import DiskSpec, VmSpec
+from ..plan.offering import compute_of, pool_of_disk
 from ..plan.placement import Candidate, Demand, Placement, place
 from ..plan.request import Site
 from .infrastructure import Infrastructure
@@ -65,11 +66,11 @@ def _survey(host: Host, spec: VmSpec, catalog: Catalog, without: VmFacts | None)
     groups = spec.affinity_groups or ()
     try:
         members = _members(host, groups, without) if groups else {}
-        template, template_path = _image(host, spec.template, "template")
-        iso, iso_path = _image(host, spec.iso, "ISO")
+        template, template_path = find_image(host, spec.template, "template")
+        iso, iso_path = find_image(host, iso_of(spec), "ISO")
         facts = _facts(host, spec, catalog, template)
-        _check_boot(host.spec, facts, spec, template)
-        networks = {nic.network: _network(host, nic.network, without) for nic in spec.networks or ()}
+        check_boot(host.spec, facts, spec, template)
+        networks = {nic.network: find_network(host, nic.network, without) for nic in spec.networks or ()}
         pools = _pools(host, spec, catalog)
         site = Site(
             host=facts,
@@ -80,8 +81,8 @@ def _survey(host: Host, spec: VmSpec, catalog: Catalog, without: VmFacts | None)
             iso_path=iso_path,
             networks=networks,
             pools=pools,
-            **_volumes(host, spec, catalog, without),
-            addresses_taken=_taken(host, spec, without),
+            **data_volumes(host, spec.data_disks or (), catalog, without),
+            addresses_taken=taken_addresses(host, spec, without),
         )
     except AblestackError as error:
         return _Found(None, {}, error)
@@ -98,7 +99,7 @@ def _facts(host: Host, spec: VmSpec, catalog: Catalog, template: Template | None
     return replace(facts, virt_types=abilities.virt_types, firmware=abilities.firmware, tpm=abilities.tpm)
 
 
-def _image(host: Host, name: object, what: str) -> tuple[Template | None, str]:
+def find_image(host: Host, name: object, what: str) -> tuple[Template | None, str]:
     from .template_lookup import find_template
 
     if not isinstance(name, str) or not name:
@@ -120,7 +121,17 @@ def _image(host: Host, name: object, what: str) -> tuple[Template | None, str]:
     return copy.template, copy.path
 
 
-def _check_boot(host: HostSpec, facts: HostFacts, spec: VmSpec, template: Template | None) -> None:
+def iso_of(spec: VmSpec) -> str:
+    """The ISO in a new VM's CD drive; InvalidInput where the two options that name it contradict each other."""
+    if spec.iso and spec.attached_iso is not UNSET and spec.attached_iso != spec.iso:
+        raise invalid(
+            f"a VM to be deployed from ISO '{spec.iso}' cannot have '{spec.attached_iso}' in its drive",
+            "leave attached_iso out until it is installed",
+        )
+    return spec.iso or spec.attached_iso or ""
+
+
+def check_boot(host: HostSpec, facts: HostFacts, spec: VmSpec, template: Template | None) -> None:
     mode = spec.boot_mode or (template.boot_mode if template else "")
     kind = spec.boot_type or (template.boot_type if template else "") or ("uefi" if mode == "secure" else "bios")
     if kind == "uefi" and "uefi" not in facts.firmware:
@@ -135,7 +146,7 @@ def _check_boot(host: HostSpec, facts: HostFacts, spec: VmSpec, template: Templa
         raise AblestackError(Code.UNSUPPORTED, f"host '{host.name}' cannot emulate a TPM", "install swtpm there")
 
 
-def _network(host: Host, name: str, without: VmFacts | None) -> NetworkFacts:
+def find_network(host: Host, name: str, without: VmFacts | None) -> NetworkFacts:
     network = host.network(name)
     if network is None:
         raise AblestackError(
@@ -157,18 +168,16 @@ def _pools(host: Host, spec: VmSpec, catalog: Catalog) -> dict[str, PoolFacts]:
     if spec.root_disk_offering:
         names[catalog.disk_offering(spec.root_disk_offering).pool or host.spec.pool] = None
     for disk in spec.data_disks or ():
-        offered = catalog.disk_offering(disk.offering).pool if disk.offering else ""
-        names[disk.pool or offered or host.spec.pool] = None
+        names[pool_of_disk(disk, catalog) or host.spec.pool] = None
     return {name: host.pool(name) for name in names}
 
 
-def _volumes(host: Host, spec: VmSpec, catalog: Catalog, without: VmFacts | None) -> dict[str, Any]:
+def data_volumes(host: Host, disks: tuple[DiskSpec, ...], catalog: Catalog, without: VmFacts | None) -> dict[str, Any]:
     """Data disks of the wanted names that exist and that no VM has: they are adopted with what is on them."""
     volumes: dict[str, int] = {}
     lenders: dict[str, VmFacts] = {}
-    for disk in spec.data_disks or ():
-        offered = catalog.disk_offering(disk.offering).pool if disk.offering else ""
-        pool = disk.pool or offered or host.spec.pool
+    for disk in disks:
+        pool = pool_of_disk(disk, catalog) or host.spec.pool
         volume = host.volume(pool, data_volume(disk.name))
         if volume is None:
             continue
@@ -192,12 +201,13 @@ def _holders(host: Host, pool: str, volume: VolumeFacts, without: VmFacts | None
         recorded = any(
             (disk.pool, disk.volume) == (pool, volume.name) for disk in (vm.record.disks if vm.record else ())
         )
-        if recorded or any(disk.path == volume.path for disk in vm.config.disks):
+        running = vm.live.disks if vm.live else ()  # a killed run may have plugged it in and no more
+        if recorded or any(disk.path == volume.path for disk in (*vm.config.disks, *running)):
             holders.append(vm)
     return holders
 
 
-def _taken(host: Host, spec: VmSpec, without: VmFacts | None) -> dict[str, str]:
+def taken_addresses(host: Host, spec: VmSpec, without: VmFacts | None) -> dict[str, str]:
     """Addresses and MACs other VMs of the host have; read only where the user names one."""
     if not any(nic.ip or nic.mac for nic in spec.networks or ()):
         return {}

@@ -28,6 +28,7 @@ from ..plan.request import Digests, Fresh, VmRequest
 from ..plan.steps import DefineVm
 from ..plan.vm import plan_vm
 from .execute import execute
+from .home import with_home
 from .infrastructure import Infrastructure
 from .locate import Located, locate
 from .owner import current_owner, is_abandoned
@@ -59,7 +60,7 @@ def _apply(infra: Infrastructure, spec: VmSpec, located: Located) -> Outcome:
         request = replace(request, site=site)
     elif request.existing is None and not request.destroyed:
         located.require_all_hosts(spec.name or spec.id)
-    plan = plan_vm(request)
+    plan = plan_vm(with_home(infra, request))
     for refusal in plan.refusals:
         raise refusal
     if half and not infra.check:

@@ -273,14 +273,19 @@ def _set_disks(domain: DomainElement, before: VmConfig, after: VmConfig) -> None
     for disk in after.disks:
         element = elements.get(disk.target)
         if element is None:
-            element = DiskElement(type="file", driver="qemu")
-            element.target = disk.target
-            element.discard = "unmap" if disk.kind == "disk" else ""
-            domain.add(element, DEVICES)
-        elif disk == before.disk(disk.target):
-            continue
-        _fill_disk(element, disk)
+            domain.add(new_disk(disk), DEVICES)
+        elif disk != before.disk(disk.target):
+            _fill_disk(element, disk)
     _add_scsi(domain)
+
+
+def new_disk(disk: DiskConfig) -> DiskElement:
+    """A disk or CD drive from scratch."""
+    element = DiskElement(type="file", driver="qemu")
+    element.target = disk.target
+    element.discard = "unmap" if disk.kind == "disk" else ""
+    _fill_disk(element, disk)
+    return element
 
 
 def _fill_disk(element: DiskElement, disk: DiskConfig) -> None:
@@ -309,12 +314,25 @@ def _set_nics(domain: DomainElement, before: VmConfig, after: VmConfig) -> None:
     for mac in {*known, *(nic.mac for nic in after.nics)} & set(elements):
         domain.remove(elements[mac], DEVICES)
     for nic in after.nics:
-        element = elements.get(nic.mac) or NicElement(type="network", mac=nic.mac)
-        if nic != known.get(nic.mac):
-            element.type = "network"
-            element.network = nic.network
-            element.model = nic.model
+        element = elements.get(nic.mac)
+        if element is None:
+            element = new_nic(nic)
+        elif nic != known.get(nic.mac):
+            _fill_nic(element, nic)
         domain.add(element, DEVICES)
+
+
+def new_nic(nic: NicConfig) -> NicElement:
+    """A NIC from scratch."""
+    element = NicElement(type="network", mac=nic.mac)
+    _fill_nic(element, nic)
+    return element
+
+
+def _fill_nic(element: NicElement, nic: NicConfig) -> None:
+    element.type = "network"
+    element.network = nic.network
+    element.model = nic.model
 
 
 def _spare_ports(domain: DomainElement) -> None:

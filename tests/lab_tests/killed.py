@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-import conftest  # noqa: F401 - finds the collection
+importlib.import_module("conftest")  # finds the collection
 
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.hypervisor.connection import open_host
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.catalog_reader import read_catalog

@@ -20,6 +20,7 @@ MAX_SHIPPED = 72
 ALLOWED = {
     "modules": {"face", "usecase", "model"},
     "inventory": {"face", "usecase", "model"},
+    "connection": {"face", "usecase", "model"},
     "action": {"face", "usecase", "model"},
     "doc_fragments": set(),
     "face": {"face", "usecase", "hypervisor", "hypervisor.port", "model"},

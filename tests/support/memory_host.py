@@ -29,10 +29,11 @@ from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.vm import
 
 from .memory_calls import Process, reads, writes, writes_unlocked
 from .memory_devices import MemoryDevices
-from .memory_state import QCOW2_HEADER, MemoryDomain, MemoryNetwork, MemoryPool, MemoryState, MemoryVolume, qcow2_bytes
+from .memory_networks import MemoryNetworks
+from .memory_state import QCOW2_HEADER, Guest, MemoryDomain, MemoryPool, MemoryState, MemoryVolume, qcow2_bytes
 
 
-class MemoryHost(MemoryDevices):
+class MemoryHost(MemoryDevices, MemoryNetworks):
     """The whole port over a MemoryState; its log and its faults are those of Calls."""
 
     def __init__(
@@ -204,6 +205,10 @@ class MemoryHost(MemoryDevices):
         return guest.answers.get(command, (0, ""))
 
     @reads
+    def guest_shell(self, vm_id: str) -> MemoryShell:
+        return MemoryShell(self._active(vm_id).guest)
+
+    @reads
     def console_tail(self, vm_id: str) -> MemoryConsole:
         return MemoryConsole(self._active(vm_id))
 
@@ -358,6 +363,25 @@ class MemoryHost(MemoryDevices):
 
     def close(self) -> None:
         self.closed = True
+
+
+class MemoryShell:
+    """Commands and files in a guest in memory: its answers, and a dictionary of files."""
+
+    def __init__(self, guest: Guest) -> None:
+        self._guest = guest
+
+    def run(self, command: tuple[str, ...], stdin: bytes = b"") -> tuple[int, bytes, bytes]:
+        if self._guest.agent != "present":
+            raise AblestackError(Code.AGENT_UNAVAILABLE, "the guest agent does not answer")
+        code, output = self._guest.answers.get(command, (0, ""))
+        return code, output.encode(), b""
+
+    def write(self, path: str, chunks: Iterable[bytes]) -> None:
+        self._guest.files[path] = b"".join(chunks)
+
+    def read(self, path: str) -> Iterator[bytes]:
+        return iter([self._guest.files[path]])
 
 
 class MemoryConsole:

@@ -48,6 +48,7 @@ class Guest:
     locks_drive: bool = False
     answers: dict[tuple[str, ...], tuple[int, str]] = field(default_factory=dict)
     addresses: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    files: dict[str, bytes] = field(default_factory=dict)
     console: tuple[str, ...] = ()
     boots: int = 0
 

@@ -16,6 +16,7 @@ UTILS = f"{ROOT_PACKAGE}.plugins.module_utils"
 PLACES = {
     "modules": "plugins/modules/ablestack_thing.py",
     "inventory": "plugins/inventory/ablestack.py",
+    "connection": "plugins/connection/ablestack_guest_agent.py",
     "action": "plugins/action/ablestack_thing.py",
     "doc_fragments": "plugins/doc_fragments/connection.py",
     "face": "plugins/module_utils/face/runner.py",
@@ -32,6 +33,7 @@ PLACES = {
 ARROWS = """
 modules -> face usecase model
 inventory -> face usecase model
+connection -> face usecase model
 action -> face usecase model
 doc_fragments ->
 face -> face usecase hypervisor hypervisor.port model

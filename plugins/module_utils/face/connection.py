@@ -1,6 +1,6 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The connection options that modules and the inventory share, the catalog they come to, and how its hosts are opened."""
+"""The connection options of modules and inventory, the catalog they come to, and how its hosts are opened."""
 
 from __future__ import annotations
 

@@ -18,11 +18,14 @@ from typing import Any
 from ..model.errors import AblestackError, Code
 from ..model.vm import VmFacts
 from .libvirt_power import LibvirtPower
+from .libvirt_shell import LibvirtShell
 from .port import SOURCES
 from .translate import libvirt, translate
 
 OUTPUT_LIMIT = 4096
 TAIL_LINES = 20
+SHELL_SECONDS = 10
+"""For one answer of the agent while it works for us: it is slow when the guest is busy."""
 _TAIL_BYTES = 64 * 1024
 _CONTROL = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b[@-Z\\-_]|[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
@@ -108,6 +111,12 @@ class LibvirtGuests(LibvirtPower):
                 )
             sleep(pause)
             pause = min(pause * 1.5, 1.0)
+
+    def guest_shell(self, vm_id: str) -> LibvirtShell:
+        def ask(verb: str, **arguments: Any) -> Any:
+            return self._agent(vm_id, {"execute": verb, "arguments": arguments}, SHELL_SECONDS)
+
+        return LibvirtShell(ask, self._vm(vm_id))
 
     def _agent(self, vm_id: str, message: Mapping[str, Any], timeout: float) -> Any:
         """What the agent returns; AgentUnavailable where none answers in time."""

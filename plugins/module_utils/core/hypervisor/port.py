@@ -124,8 +124,24 @@ class Guests(Protocol):
     def agent_run(self, vm_id: str, command: tuple[str, ...], timeout: float) -> tuple[int, str]:
         """Runs a command in the guest; its exit code and the beginning of its output."""
 
+    def guest_shell(self, vm_id: str) -> GuestShell:
+        """Commands and files in the guest, for as long as the connection lasts."""
+
     def console_tail(self, vm_id: str) -> ConsoleTail:
         """Begins to listen to the serial console, to tell later what the guest last said."""
+
+
+class GuestShell(Protocol):
+    """Commands and files in a guest through its agent; AgentUnavailable where it does not answer in time."""
+
+    def run(self, command: tuple[str, ...], stdin: bytes = b"") -> tuple[int, bytes, bytes]:
+        """Runs it to its end, however long that takes: exit code, output, errors."""
+
+    def write(self, path: str, chunks: Iterable[bytes]) -> None:
+        """Writes a file; one that is new only its owner may read."""
+
+    def read(self, path: str) -> Iterator[bytes]:
+        """A file's content in pieces."""
 
 
 class ConsoleTail(Protocol):

@@ -1,0 +1,94 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Commands and files in a guest, by its agent's verbs: guest-exec and guest-file-*."""
+
+from __future__ import annotations
+
+from base64 import b64decode, b64encode
+from collections.abc import Iterable, Iterator
+from time import sleep
+from typing import Any, Callable
+
+from ..model.errors import AblestackError, Code
+
+PIECE = 512 * 1024
+"""Bytes of a file in one message: libvirt carries 4 MiB at most, and a slow guest takes a while for this."""
+STDIN_LIMIT = 2 * 1024 * 1024
+PAUSES = (0.01, 0.5)  # seconds between two looks whether a command has ended: the first, and the longest
+
+Ask = Callable[..., Any]
+"""Asks the agent: a verb and its arguments; AgentUnavailable when there is no answer in time."""
+
+
+class LibvirtShell:
+    """port.GuestShell."""
+
+    def __init__(self, ask: Ask, vm: str) -> None:
+        self._ask, self._vm = ask, vm
+
+    def run(self, command: tuple[str, ...], stdin: bytes = b"") -> tuple[int, bytes, bytes]:
+        if len(stdin) > STDIN_LIMIT:
+            raise AblestackError(
+                Code.UNSUPPORTED,
+                f"{len(stdin)} bytes of input are too many for the guest agent of {self._vm}",
+                "turn pipelining off for this task, so that files are copied instead",
+            )
+        arguments: dict[str, Any] = {"path": command[0], "arg": list(command[1:]), "capture-output": True}
+        if stdin:
+            arguments["input-data"] = b64encode(stdin).decode()
+        pid = self._ask("guest-exec", **arguments)["pid"]
+        pause, longest = PAUSES
+        while not (status := self._ask("guest-exec-status", pid=pid)).get("exited"):
+            sleep(pause)
+            pause = min(pause * 1.5, longest)
+        if status.get("out-truncated") or status.get("err-truncated"):
+            raise AblestackError(
+                Code.UNSUPPORTED,
+                f"a command in {self._vm} prints more than its guest agent can tell",
+                "let it write to a file, and fetch that",
+            )
+        code = status["exitcode"] if "exitcode" in status else 128 + int(status.get("signal", 0))
+        return int(code), b64decode(status.get("out-data", "")), b64decode(status.get("err-data", ""))
+
+    def write(self, path: str, chunks: Iterable[bytes]) -> None:
+        # The agent would make it readable and writable for everyone.
+        code, _out, errors = self.run(("/bin/sh", "-c", 'umask 077 && : >"$0"', path))
+        if code:
+            raise AblestackError(
+                Code.INTERNAL,
+                f"'{path}' in {self._vm} cannot be written",
+                errors.decode("utf-8", "replace").strip()[:200],
+            )
+        with _File(self._ask, path, "w") as handle:
+            for chunk in chunks:
+                for start in range(0, len(chunk), PIECE):
+                    self._write(handle, chunk[start : start + PIECE])
+
+    def _write(self, handle: int, piece: bytes) -> None:
+        while piece:
+            answer = self._ask("guest-file-write", handle=handle, **{"buf-b64": b64encode(piece).decode()})
+            piece = piece[answer["count"] :]
+
+    def read(self, path: str) -> Iterator[bytes]:
+        with _File(self._ask, path, "r") as handle:
+            while True:
+                answer = self._ask("guest-file-read", handle=handle, count=PIECE)
+                if answer["count"]:
+                    yield b64decode(answer["buf-b64"])
+                if answer["eof"] or not answer["count"]:
+                    return
+
+
+class _File:
+    """An open file in the guest."""
+
+    def __init__(self, ask: Ask, path: str, mode: str) -> None:
+        self._ask, self._path, self._mode = ask, path, mode
+        self._handle = -1
+
+    def __enter__(self) -> int:
+        self._handle = self._ask("guest-file-open", path=self._path, mode=self._mode)
+        return self._handle
+
+    def __exit__(self, *_error: object) -> None:
+        self._ask("guest-file-close", handle=self._handle)

@@ -116,6 +116,11 @@ def test_only_the_first_nic_has_a_default_route() -> None:
     assert nics["eth2"]["dhcp4-overrides"] == {"route-metric": 300}
 
 
+def test_the_gateways_of_the_others_are_remembered_for_when_one_becomes_the_first() -> None:
+    content = replace(CONTENT, nics=(SeedNic(MAC1), SeedNic(MAC2, "10.0.1.5/24", "10.0.1.1", ("10.0.1.1",))))
+    assert read_seed(build_seed(content)) == content
+
+
 def test_an_ipv6_address_has_an_ipv6_route() -> None:
     nic = network_of(SeedNic(MAC1, "fd00::5/64", "fd00::1"))["ethernets"]["eth0"]
     assert nic["routes"] == [{"to": "::/0", "via": "fd00::1"}]

@@ -20,6 +20,7 @@ from .iso_time import fix_times
 LABEL = "cidata"
 # ISO 9660's own names are short; guests see the Rock Ridge or Joliet ones.
 _FILES = {"meta-data": "/META_DAT.;1", "user-data": "/USER_DAT.;1", "network-config": "/NETWORK_.;1"}
+_GATEWAYS = "ablestack-gateways"
 _READABLE_BY_ROOT = 0o100400
 # What JSON may leave as it is and YAML's reader refuses or takes for a line break.
 _NOT_YAML = re.compile("[\x7f-\x9f\u2028\u2029\ud800-\udfff\ufeff\ufffe\uffff]")
@@ -58,10 +59,10 @@ def read_seed(image: bytes) -> SeedContent:
             instance_id=meta["instance-id"],
             hostname=meta["local-hostname"],
             public_keys=tuple(meta.get("public-keys", ())),
-            nics=tuple(_nic(entry) for entry in network.get("ethernets", {}).values()),
+            nics=tuple(_nic(entry, meta.get(_GATEWAYS, {})) for entry in network.get("ethernets", {}).values()),
             user_data=files["user-data"].decode(),
         )
-    except (library.pycdlibexception.PyCdlibException, ValueError, KeyError, TypeError) as error:
+    except (library.pycdlibexception.PyCdlibException, ValueError, KeyError, TypeError, AttributeError) as error:
         # nothing of the error's text: it may quote the content
         raise AblestackError(Code.INVALID_STATE, "the VM's seed image is not readable") from error
 
@@ -71,6 +72,10 @@ def _documents(content: SeedContent) -> dict[str, bytes]:
     if content.public_keys:
         # cloud-init gives these to the image's default user
         meta["public-keys"] = list(content.public_keys)
+    spare = {nic.mac: nic.gateway for nic in content.nics[1:] if nic.gateway}
+    if spare:
+        # For read_seed alone: guests get no route by these, but the seed of a VM remembers them.
+        meta[_GATEWAYS] = spare
     documents = {"meta-data": _json(meta), "user-data": content.user_data.encode()}
     if content.nics:
         # Without this document cloud-init runs DHCP on one NIC of its choice.
@@ -97,11 +102,12 @@ def _ethernet(nic: SeedNic, index: int) -> dict[str, Any]:
     return entry
 
 
-def _nic(entry: Any) -> SeedNic:
+def _nic(entry: Any, gateways: Any) -> SeedNic:
+    mac = entry["match"]["macaddress"]
     return SeedNic(
-        mac=entry["match"]["macaddress"],
+        mac=mac,
         address=next(iter(entry.get("addresses", ())), ""),
-        gateway=next((route["via"] for route in entry.get("routes", ())), ""),
+        gateway=next((route["via"] for route in entry.get("routes", ())), gateways.get(mac, "")),
         dns=tuple(entry.get("nameservers", {}).get("addresses", ())),
     )
 

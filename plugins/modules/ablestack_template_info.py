@@ -95,7 +95,7 @@ templates:
       type: list
       elements: str
       sample: [web01]
-unreachable:
+unreachable_hosts:
   description: The hosts that could not be asked, and why.
   returned: success
   type: dict

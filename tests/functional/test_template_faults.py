@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import pytest
 
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.errors import AblestackError, Code
+from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.template_descriptor import encode_claim
+from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.vm import Mark, Phase
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.usecase import template_claim
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.usecase.owner import current_owner
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.usecase.template_lookup import find_template
@@ -179,33 +182,46 @@ def test_a_process_that_was_taken_for_dead_does_no_harm(
     assert is_as_wanted(world, "make")
 
 
-def test_progress_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_signs_of_life_are_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Another machine copies slowly; it is waited for until it is done, however long that takes."""
     world, options = prepared("make", tmp_path / "image")
     finished = make_world(template=False)
     run(finished, **options)
-    elsewhere = replace(current_owner(), machine="another")
-    with monkeypatch.context() as patch:
-        patch.setattr(template_claim, "current_owner", lambda: elsewhere)
-        controller = world.controller()
-        controller.hosts["kvm01"].fail_at("upload", Killed(), when="before", nth=2)
-        with pytest.raises(Killed):
-            run(world, controller=controller, **options)
-    image = world.pool.volumes["tmpl-t.qcow2"]
-    image.content = b""
-    pauses = []
+    elsewhere = Mark(Phase.DEPLOYING, "2026-01-01T00:00:00Z", owner=replace(current_owner(), machine="another"))
+    world.pool.volumes["tmpl-t.json"] = MemoryVolume(encode_claim(elsewhere))
+    pauses = 0
 
     def pass_time(_seconds: float) -> None:
-        pauses.append(len(image.content))
-        image.reserved += 1000
-        if len(pauses) == 200:
+        nonlocal pauses
+        pauses += 1
+        if pauses % 20 == 0:
+            world.pool.volumes["tmpl-t.json"].content = encode_claim(elsewhere, pauses)
+        if pauses == 200:
             world.pool.volumes.update(finished.pool.volumes)
 
     monkeypatch.setattr("time.sleep", pass_time)
     done = run(world, **options)
     assert done.template["state"] == "Ready"
-    assert len(pauses) == 200
+    assert pauses == 200
     assert "upload" not in done.controller.writes
+
+
+def test_a_process_gives_signs_of_life_while_it_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(template_claim, "BEAT", 0.001)
+    world, options = prepared("make", tmp_path / "image")
+    controller = world.controller()
+    seen = set()
+
+    def wait_for_beats() -> None:
+        end = monotonic() + 20
+        while len(seen) < 3 and monotonic() < end:
+            seen.add(world.pool.volumes["tmpl-t.json"].content)
+
+    controller.hosts["kvm01"].act_at("create_volume", wait_for_beats, nth=2)
+    assert run(world, controller=controller, **options).changed
+    assert len(seen) >= 3
+    assert is_as_wanted(world, "make")
+    assert not run(world, **options).changed
 
 
 def test_a_vm_deployed_in_the_last_moment_saves_its_template(tmp_path: Path) -> None:

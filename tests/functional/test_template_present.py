@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.values import UNKNOWN
+from ansible_collections.ablestack.kvm.plugins.module_utils.core.usecase import template_claim
 from support.memory_state import MemoryVolume, qcow2_bytes
 from support.templates import IMAGE, OTHER, contents, put_overlay, put_vm, run, sha256, without_created
 from support.worlds import World, make_world, put_template
@@ -90,7 +91,7 @@ def test_check_mode_predicts_without_a_write(world: World, image: Path) -> None:
     real = run(world, **options)
     assert (predicted.changed, predicted.template["created"]) == (True, UNKNOWN)
     assert without_created(predicted.template) == without_created(real.template)
-    assert without_created(predicted.outcome.after) == without_created(real.outcome.after)
+    assert predicted.outcome.after == real.outcome.after
     assert predicted.outcome.before == real.outcome.before == {}
 
 
@@ -109,7 +110,8 @@ def test_all_hosts_get_it_and_a_new_host_gets_it_later(image: Path) -> None:
 
 
 def test_hosts_that_share_a_pool_get_one_copy(image: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("time.sleep", lambda _seconds: None)
+    monkeypatch.setattr(template_claim, "PAUSE", 0.001)
+    monkeypatch.setattr(template_claim, "PATIENCE", 10000)
     world = make_world(hosts=2, template=False)
     world.states["kvm02"].pools = world.states["kvm01"].pools
     world.states["kvm02"].lock = world.states["kvm01"].lock

@@ -96,7 +96,9 @@ class LibvirtStorage(Session):
                     self._volumes[pool, name] = pool_handle.storageVolLookupByName(name)
                 return work(self._volumes[pool, name])
             except libvirt.libvirtError as error:
-                if not code_of(error, "NO_STORAGE_VOL"):
+                # in a shared pool another host may have deleted the file, which libvirt's own list shows later
+                gone = code_of(error, "SYSTEM_ERROR") and "No such file or directory" in str(error)
+                if not (gone or code_of(error, "NO_STORAGE_VOL")):
                     raise
                 self._volumes.pop((pool, name), None)
         return None

@@ -28,10 +28,10 @@ def encode_descriptor(template: Template) -> bytes:
     return _encode({**asdict(template), "labels": dict(template.labels)})
 
 
-def encode_claim(mark: Mark) -> bytes:
-    """The descriptor of one that is not."""
+def encode_claim(mark: Mark, beat: int = 0) -> bytes:
+    """The descriptor of one that is not; its owner counts `beat` up as long as he lives."""
     owner = asdict(mark.owner) if mark.owner else {}
-    return _encode({"claim": {"phase": mark.phase.value, "since": mark.since, "owner": owner}})
+    return _encode({"claim": {"phase": mark.phase.value, "since": mark.since, "owner": owner, "beat": beat}})
 
 
 def decode_descriptor(content: bytes) -> Template:

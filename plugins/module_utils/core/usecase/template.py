@@ -82,7 +82,7 @@ def _present(
         copies = [on.copy for on in _look(infra, spec, [infra.catalog.host(name) for name in found])[0].values()]
     after = _view([replace(found[copy.host], copy=copy) for copy in copies])
     warnings = (*plan.warnings, *_tolerate(infra, spec, lost, plan.changed))
-    return Outcome(plan.changed, before, after, {"template": after}, warnings)
+    return Outcome(plan.changed, _compared(before), _compared(after), {"template": after}, warnings)
 
 
 def _absent(infra: Infrastructure, spec: TemplateSpec, hosts: Iterable[HostSpec]) -> Outcome:
@@ -100,7 +100,7 @@ def _absent(infra: Infrastructure, spec: TemplateSpec, hosts: Iterable[HostSpec]
         raise refusal
     if plan.steps and not infra.check:
         _carry_out(infra, plan.steps, Origin(SourceFacts()))
-    return Outcome(plan.changed, _view(found.values()), {}, {"template": {}})
+    return Outcome(plan.changed, _compared(_view(found.values())), {}, {"template": {}})
 
 
 def _carry_out(infra: Infrastructure, steps: Iterable[Step], origin: Origin) -> None:
@@ -128,7 +128,8 @@ def _one(host: Host, step: Step, origin: Origin) -> None:
 
 
 def _still_unused(host: Host, copy: TemplateCopy) -> None:
-    for refusal in plans.in_use(_standing(host, _on_host(host, copy))):
+    """A VM is defined before its disk is made, so the definitions tell of every newcomer."""
+    for refusal in plans.in_use(_on_host(host, copy, stored=True)):
         raise refusal
 
 
@@ -144,8 +145,8 @@ def _look(
     return found, lost
 
 
-def _on_host(host: Host, copy: TemplateCopy) -> OnHost:
-    return OnHost(copy, users_of(all_vms(host), copy.name, copy.path))
+def _on_host(host: Host, copy: TemplateCopy, stored: bool = False) -> OnHost:
+    return OnHost(copy, users_of(all_vms(host, stored), copy.name, copy.path))
 
 
 def _with_standing(infra: Infrastructure, found: dict[str, OnHost], names: list[str]) -> dict[str, OnHost]:
@@ -159,15 +160,16 @@ def _with_standing(infra: Infrastructure, found: dict[str, OnHost], names: list[
 
 
 def _standing(host: Host, on: OnHost) -> OnHost:
-    """What would break without the image, be it whole or not."""
+    """The users by their stored definitions too, and what would break without the image, be it whole or not."""
+    vms = all_vms(host)
     standing: list[str] = []
     for kind in TEMPLATE_FORMATS:
         image = template_image(on.copy.name, kind)
         volume = host.volume(on.copy.pool, image) if image in on.copy.volumes else None
         if volume:
             standing += volumes_on(host, volume.path)
-            standing += users_of(all_vms(host), "", volume.path)
-    return replace(on, standing=tuple(standing))
+            standing += users_of(vms, "", volume.path)
+    return replace(on, used_by=users_of(vms, on.copy.name, on.copy.path), standing=tuple(standing))
 
 
 def _tolerate(infra: Infrastructure, spec: TemplateSpec, lost: Errors, changed: bool) -> list[str]:
@@ -196,3 +198,8 @@ def _raise_first(errors: Errors) -> None:
 def _view(hosts: Iterable[OnHost]) -> dict[str, object]:
     found = list(hosts)
     return template_view([on.copy for on in found], [vm for on in found for vm in on.used_by])
+
+
+def _compared(view: dict[str, object]) -> dict[str, object]:
+    """What the diff shows: a time says nothing there, and cannot be predicted."""
+    return {key: value for key, value in view.items() if key != "created"}

@@ -4,7 +4,7 @@
 
 The descriptor's volume is the lock, since libvirt makes no two of one name, and holds the claim until it tells of a
 complete image. It outlives a killed process, so whoever finds it decides whether its owner lives: by the process where
-that can be seen, else by whether the image still grows.
+that can be seen, else by whether the claim still beats.
 """
 
 from __future__ import annotations
@@ -12,19 +12,22 @@ from __future__ import annotations
 import time
 from contextlib import suppress
 from datetime import datetime, timezone
+from threading import Event, Thread
 
 from ..hypervisor.port import Host
 from ..model.errors import AblestackError, Code
-from ..model.naming import TEMPLATE_FORMATS, template_descriptor, template_image
+from ..model.naming import template_descriptor
 from ..model.resources import Template, VolumeSpec
 from ..model.template_descriptor import decode_claim, encode_claim, encode_descriptor
 from ..model.values import time_text
 from ..model.vm import Mark, Phase
 from .owner import current_owner, is_abandoned
 
+BEAT = 5.0
+"""Seconds between two signs of life that an owner leaves in his claim."""
 PAUSE = 1.0
 PATIENCE = 30
-"""Looks, a pause (seconds) apart, without any progress after which an owner is given up."""
+"""Looks, a pause (seconds) apart, without any sign of life after which an owner is given up."""
 _UNWRITTEN_PATIENCE = 5
 _active: set[str] = set()  # tokens of the claims that this very process holds
 
@@ -36,13 +39,16 @@ class Claim:
         self._host, self._name = host, name
         self._pool, self._volume = host.spec.templates, template_descriptor(name)
         self._owner = current_owner()
+        self._mark = Mark(Phase.DEPLOYING, time_text(datetime.now(timezone.utc)), owner=self._owner)
+        self._ended = Event()
+        self._heart = Thread(target=self._beat, name="template claim", daemon=True)
 
     def take(self, over_ready: bool) -> bool:
         """Takes it; waits while somebody else writes. A complete template is taken only with `over_ready`, else False.
 
         Conflict where a live process holds the claim and does nothing.
         """
-        content = encode_claim(Mark(Phase.DEPLOYING, time_text(datetime.now(timezone.utc)), owner=self._owner))
+        content = encode_claim(self._mark)
         while True:
             try:
                 self._host.create_volume(VolumeSpec(self._pool, self._volume, len(content), format="raw"))
@@ -53,6 +59,7 @@ class Claim:
             if not self._outwait(over_ready):
                 return False
         self._write(content)
+        self._heart.start()
         return True
 
     def _write(self, content: bytes) -> None:
@@ -68,6 +75,15 @@ class Claim:
                 with suppress(AblestackError):
                     self._host.delete_volume(self._pool, self._volume)
 
+    def _beat(self) -> None:
+        """Shows those who cannot see this process that it lives, however long its work takes."""
+        number = 0
+        while not self._ended.wait(BEAT):
+            number += 1
+            with suppress(AblestackError):
+                if self.is_held():
+                    self._host.upload(self._pool, self._volume, [encode_claim(self._mark, number)])
+
     def is_held(self) -> bool:
         """Whether it is still ours: nobody took us for dead."""
         content = self._content()
@@ -76,6 +92,7 @@ class Claim:
 
     def commit(self, template: Template) -> None:
         """The claim becomes the descriptor of the complete template; Conflict where it is no longer ours."""
+        self._still()
         if not self.is_held():
             raise AblestackError(
                 Code.CONFLICT,
@@ -86,11 +103,18 @@ class Claim:
 
     def end(self) -> None:
         """Gives it up in this process, whatever stands on the host."""
+        self._still()
         _active.discard(self._owner.token)
+
+    def _still(self) -> None:
+        """From here on nothing but what is asked for is written into the volume."""
+        self._ended.set()
+        if self._heart.is_alive():
+            self._heart.join()
 
     def _outwait(self, over_ready: bool) -> bool:
         """Waits until the volume is gone, or removes it when nobody lives for it; False where there is a Ready one."""
-        seen, still = None, 0
+        seen, still = b"", 0
         while True:
             content = self._content()
             if content is None:
@@ -98,15 +122,14 @@ class Claim:
             holder = decode_claim(content)
             if holder is None and not over_ready:
                 return False
-            now = (content, self._written())
-            seen, still = now, still + 1 if now == seen else 0
+            seen, still = content, still + 1 if content == seen else 0
             if holder is None or not self._lives(holder, still):
                 self._host.delete_volume(self._pool, self._volume)
                 return True
             time.sleep(PAUSE)
 
     def _lives(self, holder: Mark, still: int) -> bool:
-        """Whether the holder is to be waited for, after so many looks without progress."""
+        """Whether the holder is to be waited for, after so many looks without a sign of life."""
         if holder.owner is None:
             return still < _UNWRITTEN_PATIENCE
         if holder.owner.machine != self._owner.machine:
@@ -117,7 +140,7 @@ class Claim:
             raise AblestackError(
                 Code.CONFLICT,
                 f"process {holder.owner.pid} writes template '{self._name}' on host '{self._host.spec.name}', "
-                "and makes no progress",
+                "and shows no sign of life",
                 "end that process, or wait for it",
             )
         return True
@@ -130,8 +153,3 @@ class Claim:
             if error.code is Code.NOT_FOUND:
                 return None
             raise
-
-    def _written(self) -> tuple[int, ...]:
-        """How much of the image is there by now."""
-        found = [self._host.volume(self._pool, template_image(self._name, kind)) for kind in TEMPLATE_FORMATS]
-        return tuple(volume.allocation for volume in found if volume)

@@ -31,7 +31,7 @@ def extract_template(infra: Infrastructure, spec: TemplateSpec, hosts: Iterable[
     same = _is_same(dest, template)
     if not same and not infra.check:
         _fetch(host, template, dest)
-    view = template_view([copy], users_of(all_vms(host), spec.name, copy.path))
+    view = template_view([copy], users_of(all_vms(host, stored=False), spec.name, copy.path))
     after = {"dest": dest, "checksum": template.checksum}
     return Outcome(not same, after if same else {}, after, {"template": view, "dest": dest})
 

@@ -18,7 +18,7 @@ Rows = list[tuple[TemplateCopy, tuple[str, ...]]]
 def list_all_templates(
     infra: Infrastructure, names: tuple[str, ...] = (), zone: str = "", hosts: tuple[str, ...] = ()
 ) -> Outcome:
-    """Result: `templates`, sorted by name, and `unreachable`, a sentence for every host that could not be asked.
+    """Result: `templates`, sorted by name, and `unreachable_hosts`, a sentence for every host that could not be asked.
 
     Raises HostUnavailable where no host could be.
     """
@@ -35,10 +35,10 @@ def list_all_templates(
         view = template_view([copy for copy, _users in copies], [vm for _copy, users in copies for vm in users])
         templates += [view] if view else []
     warnings = tuple(f"host '{name}' was left out: {text}" for name, text in unreachable.items())
-    return Outcome(result={"templates": templates, "unreachable": unreachable}, warnings=warnings)
+    return Outcome(result={"templates": templates, "unreachable_hosts": unreachable}, warnings=warnings)
 
 
 def _on_host(host: Host, names: tuple[str, ...]) -> Rows:
     copies = [find_template(host, name) for name in names] if names else list(list_templates(host))
-    vms = all_vms(host) if any(copy.volumes for copy in copies) else ()
+    vms = all_vms(host, stored=False) if any(copy.volumes for copy in copies) else ()
     return [(copy, users_of(vms, copy.name, copy.path)) for copy in copies]

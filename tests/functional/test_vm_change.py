@@ -104,8 +104,8 @@ CHANGES: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
     "plug with an address": ({"networks": (LAN, DEFAULT, NicSpec("lan", ip="10.10.10.60"))}, {"networks.lan": "live"}),
     "plug with a MAC": ({"networks": (LAN, DEFAULT, NicSpec("lan", mac="52:54:00:00:00:09"))}, {"networks.lan": "live"}),
     "unplug": ({"networks": (LAN,)}, {"networks.default": "live"}),
-    "unplug the default": ({"networks": (DEFAULT,)}, {"networks.lan": "live", "networks.default": "next_boot"}),
-    "order": ({"networks": (DEFAULT, LAN)}, {"networks.default": "next_boot"}),
+    "unplug the default": ({"networks": (DEFAULT,)}, {"networks.lan": "live", "default_nic": "next_boot"}),
+    "order": ({"networks": (DEFAULT, LAN)}, {"default_nic": "next_boot"}),
     "address": ({"networks": (NicSpec("lan", ip="10.10.10.51"), DEFAULT)}, {"networks.lan.ip": "next_boot"}),
     "address by the seed": ({"networks": (LAN, NicSpec("default", mac=MAC, ip="192.168.122.9"))}, {
         "networks.default.ip": "next_boot"}),

@@ -51,6 +51,33 @@ CASES = {
     ),
     "grow": Case((WEB,), {"name": "web1", "state": "stopped", "root_disk_size": 4 * GIB}, "Stopped"),
     "user data": Case((WEB,), {"name": "web1", "user_data": "#!/bin/sh\n"}, "Running"),
+    "disks": Case(
+        (WEB,), {"name": "web1", "data_disks": (DiskSpec("keep", size=2 * GIB), DiskSpec("new", size=GIB))}, "Running"
+    ),
+    "disks while off": Case(
+        ({**WEB, "start": False},),
+        {"name": "web1", "data_disks": (DiskSpec("keep", size=2 * GIB), DiskSpec("new", size=GIB))},
+        "Stopped",
+    ),
+    "a disk moves": Case(
+        (WEB,), {"name": "web1", "data_disks": (DiskSpec("keep", device=7),), "allow_restart": True}, "Running"
+    ),
+    "a destroyed one's disk": Case(
+        (WEB, {"name": "web1", "state": "destroyed"}, {**WEB, "networks": (NicSpec("default"),), "data_disks": ()}),
+        {"name": "web1", "data_disks": (DiskSpec("keep"),)},
+        "Running",
+    ),
+    "NICs": Case(
+        (WEB,),
+        {
+            "name": "web1",
+            "networks": (NicSpec("default"), NicSpec("lan", ip="10.10.10.51"), NicSpec("lan", ip="10.10.10.52")),
+        },
+        "Running",
+    ),
+    "NICs go": Case((WEB,), {"name": "web1", "networks": (NicSpec("default"),)}, "Running"),
+    "root grows": Case((WEB,), {"name": "web1", "root_disk_size": 4 * GIB}, "Running"),
+    "firmware": Case((WEB,), {"name": "web1", "boot_type": "uefi", "tpm": True, "allow_restart": True}, "Running"),
     "stop": Case((WEB,), {"name": "web1", "state": "stopped"}, "Stopped"),
     "start": Case(({**WEB, "start": False},), {"name": "web1", "state": "started"}, "Running"),
     "destroy": Case((WEB,), {"name": "web1", "state": "destroyed"}, "Destroyed"),

@@ -206,7 +206,7 @@ def _order(edits: Edits, vm: VmFacts, plans: list[NicPlan]) -> None:
     moved_to_front = bool(vm.config.nics) and bool(plans) and plans[0].config.mac != vm.config.nics[0].mac
     if before != after or moved_to_front:
         default = vm.config.nics[0].mac if vm.config.nics else ""
-        edits.changes.append(Change("networks.default", default, plans[0].config.mac, NEXT_BOOT))
+        edits.changes.append(Change("default_nic", default, plans[0].config.mac, NEXT_BOOT))
 
 
 def _with_nics(config: VmConfig, wanted: list[NicConfig], keep_order: bool) -> VmConfig:

@@ -10,7 +10,7 @@ import pytest
 
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.hypervisor import port
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.errors import AblestackError, Code
-from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.resources import Reservation, VolumeSpec
+from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.resources import NetworkRecord, Reservation, VolumeSpec
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.values import GIB
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.vm import (
     DiskConfig,
@@ -65,6 +65,7 @@ def test_names_of_domains_are_unique_and_a_rename_frees_them(host: MemoryHost) -
 def test_power_and_leases(host: MemoryHost) -> None:
     vm = config("web", nics=(NicConfig(MAC, "default"),))
     host.define(vm)
+    host.state.networks["default"].edit(record=NetworkRecord())
     host.reserve("default", Reservation(MAC, "192.168.122.50", "web"))
     host.start(vm.id)
     (ref,) = host.domains()

@@ -12,10 +12,7 @@ from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.catalog i
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.errors import AblestackError, Code
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.resources import (
     HostFacts,
-    Lease,
-    NetworkFacts,
     PoolFacts,
-    Reservation,
     VolumeFacts,
     VolumeSpec,
 )
@@ -99,7 +96,8 @@ class MemoryHost(MemoryDevices, MemoryNetworks):
 
     @reads
     def snapshots(self, vm_id: str) -> tuple[str, ...]:
-        return self._domain(vm_id).snapshots
+        domain = self._domain(vm_id)
+        return domain.snapshots + tuple(kept.facts.name for kept in domain.kept)
 
     @writes
     def define(self, config: VmConfig) -> None:
@@ -238,13 +236,13 @@ class MemoryHost(MemoryDevices, MemoryNetworks):
         return found.volume_facts(name) if name in found.volumes else None
 
     @reads
-    def volume_names(self, pool: str) -> tuple[str, ...]:
-        return tuple(sorted(self._pool(pool).volumes))
-    @reads
     def volume_path(self, pool: str, name: str) -> str:
         found = self._pool(pool)
         return f"{found.path}/{name}" if name in found.volumes else ""
 
+    @reads
+    def volume_names(self, pool: str) -> tuple[str, ...]:
+        return tuple(sorted(self._pool(pool).volumes))
 
     @writes
     def create_volume(self, volume: VolumeSpec) -> None:
@@ -299,38 +297,6 @@ class MemoryHost(MemoryDevices, MemoryNetworks):
     def download(self, pool: str, name: str) -> Iterator[bytes]:
         content = self._volume(pool, name).content
         return iter([content[at : at + 65536] for at in range(0, len(content), 65536)])
-
-    # Networks
-
-    def _network(self, name: str) -> MemoryNetwork:
-        if name not in self.state.networks:
-            raise AblestackError(Code.NOT_FOUND, f"there is no network '{name}' on '{self.spec.name}'")
-        return self.state.networks[name]
-
-    @reads
-    def networks(self) -> tuple[str, ...]:
-        return tuple(self.state.networks)
-
-    @reads
-    def network(self, name: str) -> NetworkFacts | None:
-        return self.state.networks[name].facts if name in self.state.networks else None
-
-    @reads
-    def leases(self, name: str) -> tuple[Lease, ...]:
-        return self._network(name).leases
-
-    @writes
-    def reserve(self, network: str, reservation: Reservation) -> None:
-        found = self._network(network)
-        others = tuple(entry for entry in found.facts.reservations if entry.mac != reservation.mac)
-        if any(entry.ip == reservation.ip for entry in others):
-            raise AblestackError(Code.CONFLICT, f"{reservation.ip} is reserved for another guest on '{network}'")
-        found.edit(reservations=(*others, reservation))
-
-    @writes
-    def release(self, network: str, mac: str) -> None:
-        found = self._network(network)
-        found.edit(reservations=tuple(entry for entry in found.facts.reservations if entry.mac != mac))
 
     # The host itself
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.errors import AblestackError, Code
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.resources import (
+    BridgeFacts,
     Lease,
     NetworkFacts,
     PoolFacts,
@@ -42,6 +43,9 @@ class Guest:
     """How the system inside behaves: `agent` is present, hung or absent; `answers` are exit code and output."""
 
     agent: str = "present"
+    agent_version: str = "7.2.0"
+    frozen: bool = False
+    freezes: int = 0
     shuts_down: bool = True
     reboots: bool = True
     unplugs: bool = True
@@ -61,7 +65,8 @@ class MemoryDomain:
     live: VmConfig | None = None
     power: Power = Power.OFF
     autostart: bool = False
-    snapshots: tuple[str, ...] = ()
+    snapshots: tuple[str, ...] = ()  # names alone, for tests that need no more
+    kept: list[Any] = field(default_factory=list)  # of memory_snapshots.Kept
     guest: Guest = field(default_factory=Guest)
     transient: bool = False  # undefined while it ran
 
@@ -151,10 +156,29 @@ class MemoryPool:
 
 @dataclass
 class MemoryNetwork:
-    """A network: its facts, and what its DHCP has handed out."""
+    """A network as it runs, what is stored of it where that differs, and what its DHCP has handed out."""
 
     facts: NetworkFacts
     leases: tuple[Lease, ...] = ()
+    redefined: NetworkFacts | None = None
+    autostart: bool = True
+
+    @property
+    def stored(self) -> NetworkFacts:
+        return replace(self.redefined or self.facts, active=self.facts.active)
+
+    def redefine(self, **values: Any) -> None:
+        """In the stored definition; what is read of our record always comes from there."""
+        self.redefined = replace(self.stored, **values)
+        record = self.redefined.record
+        self.facts = replace(self.facts, record=record) if self.facts.active else self.redefined
+        if record and self.facts.forward == "bridge":
+            told = {"cidr": record.cidr, "gateway": record.gateway, "dns_servers": record.dns_servers}
+            self.facts = replace(self.facts, **told)
+
+    def power(self, on: bool) -> None:
+        if on != self.facts.active:
+            self.facts, self.redefined = replace(self.stored, active=on), None
 
     def lease(self, mac: str, hostname: str) -> None:
         """What the network's DHCP does for a guest that asks: its reservation, else the next free address."""
@@ -170,7 +194,9 @@ class MemoryNetwork:
             self.leases = (*self.leases, Lease(mac, found, hostname))
 
     def edit(self, **values: Any) -> None:
+        """In both definitions."""
         self.facts = replace(self.facts, **values)
+        self.redefined = replace(self.redefined, **values) if self.redefined else None
 
 
 class MemoryState:
@@ -178,9 +204,11 @@ class MemoryState:
 
     def __init__(self, **facts: Any) -> None:
         self.lock = RLock()
+        self.moments = 0
         self.domains: dict[str, MemoryDomain] = {}
         self.pools: dict[str, MemoryPool] = {}
         self.networks: dict[str, MemoryNetwork] = {}
+        self.bridges: dict[str, BridgeFacts] = {"br0": BridgeFacts("br0", "linux")}
         self.facts: Mapping[str, Any] = {
             "cpus": 8,
             "memory": 16384,
@@ -200,6 +228,11 @@ class MemoryState:
     def add_network(self, facts: NetworkFacts) -> MemoryNetwork:
         self.networks[facts.name] = MemoryNetwork(facts)
         return self.networks[facts.name]
+
+    def count(self) -> int:
+        """One more than last time: what a clock would say of two things that happen."""
+        self.moments += 1
+        return self.moments
 
     def volume_at(self, path: str) -> MemoryVolume | None:
         """The volume that lies at a path, in whatever pool."""

@@ -15,7 +15,11 @@ from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.naming im
     template_descriptor,
     template_image,
 )
-from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.resources import NetworkFacts, Template
+from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.resources import (
+    NetworkFacts,
+    NetworkRecord,
+    Template,
+)
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.template_descriptor import encode_descriptor
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.values import GIB
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.usecase.infrastructure import Infrastructure
@@ -57,7 +61,7 @@ MANAGED_NETWORK = NetworkFacts(
     gateway="10.10.10.1",
     dhcp_start="10.10.10.100",
     dhcp_end="10.10.10.199",
-    record={"name": "lan", "type": "isolated"},
+    record=NetworkRecord(type="isolated"),
 )
 TINY = qcow2_bytes(1 * GIB, b"the tiny system")
 
@@ -92,7 +96,7 @@ class Controller:
     @property
     def writes(self) -> list[str]:
         """The names of all write calls it has made, host by host."""
-        return [name for host in self.hosts.values() for name, _ in host.writes]
+        return [name for host in self.hosts.values() for name, _args in host.writes]
 
 
 @dataclass

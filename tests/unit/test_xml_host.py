@@ -17,9 +17,11 @@ from ansible_collections.ablestack.kvm.plugins.module_utils.core.xml.host_mappin
     Abilities,
     new_volume,
     read_abilities,
-    read_network,
     read_pool,
     read_volume,
+)
+from ansible_collections.ablestack.kvm.plugins.module_utils.core.xml.network_mapping import (
+    read_network,
     reservation_text,
 )
 from support.samples import VOLUMES, check_golden, golden
@@ -101,7 +103,7 @@ def test_how_a_network_forwards(content: str, forward: str) -> None:
         ("<ip address='10.1.2.3' prefix='16'/>", "10.1.0.0/16", "10.1.2.3"),
         ("<ip address='10.1.2.3' netmask='255.255.255.240'/>", "10.1.2.0/28", "10.1.2.3"),
         (f"{V6}<ip address='10.0.0.1' prefix='24'/>", "10.0.0.0/24", "10.0.0.1"),
-        (V6, "", ""),
+        (V6, "fd00::/64", "fd00::1"),
         ("<ip address='nonsense' prefix='24'/>", "", ""),
         ("<ip/>", "", ""),
     ],

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.errors import AblestackError, Code
+from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.resources import NetworkRecord
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.vm import (
     DiskRecord,
     Mark,
@@ -144,11 +145,9 @@ def test_a_newer_schema_is_refused_and_ours_is_read_with_comments() -> None:
 
 def test_a_network_has_a_record_too() -> None:
     content = f"<n:network xmlns:n='{NAMESPACE}' version='1' type='shared'><n:label name='a' value='b'/></n:network>"
-    assert read_network_record(domain(content), "network 'n'") == {
-        "version": "1",
-        "type": "shared",
-        "labels": {"a": "b"},
-    }
+    assert read_network_record(domain(content), "network 'n'") == NetworkRecord(
+        type="shared", autostart=False, labels=(("a", "b"),)
+    )
     assert read_network_record(domain(), "network 'n'") is None
     with pytest.raises(AblestackError, match="network 'n'"):
         read_network_record(domain(content.replace("version='1'", "version='2'")), "network 'n'")

@@ -8,7 +8,18 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Protocol
 
 from ..model.catalog import HostSpec
-from ..model.resources import HostFacts, Lease, NetworkFacts, PoolFacts, Reservation, VolumeFacts, VolumeSpec
+from ..model.resources import (
+    BridgeFacts,
+    DnsRecord,
+    HostFacts,
+    Lease,
+    NetworkFacts,
+    NetworkState,
+    PoolFacts,
+    Reservation,
+    VolumeFacts,
+    VolumeSpec,
+)
 from ..model.snapshot import Agent, Merge, SnapshotFacts
 from ..model.vm import DiskConfig, DomainRef, NicConfig, VmConfig, VmFacts, VmRecord
 
@@ -23,9 +34,6 @@ class Domains(Protocol):
 
     def vm(self, ref: DomainRef) -> VmFacts:
         """The domain in full: stored definition, and the running one where it runs (one round trip each)."""
-
-    def glance(self, ref: DomainRef) -> VmFacts:
-        """The domain as it is now, in one round trip: where it runs, the running definition stands for both."""
 
     def glance(self, ref: DomainRef) -> VmFacts:
         """The domain as it is now, in one round trip: where it runs, the running definition stands for both."""
@@ -163,6 +171,9 @@ class Storage(Protocol):
     def volume(self, pool: str, name: str) -> VolumeFacts | None:
         """The volume, None where there is none (also after a refresh of the pool)."""
 
+    def volume_path(self, pool: str, name: str) -> str:
+        """The volume's path, empty where there is none; a round trip less than `volume`."""
+
     def volume_names(self, pool: str) -> tuple[str, ...]:
         """The names of all volumes the pool knows, in one round trip."""
 
@@ -171,9 +182,6 @@ class Storage(Protocol):
 
     def clone_volume(self, volume: VolumeSpec, source: str) -> None:
         """Makes a full, independent copy of a volume (by name) of any pool of the host's, given as pool/name."""
-    def volume_path(self, pool: str, name: str) -> str:
-        """The volume's path, empty where there is none; a round trip less than `volume`."""
-
 
     def resize_volume(self, pool: str, name: str, size: int) -> None:
         """Grows a volume that no running VM uses to that many bytes."""
@@ -253,16 +261,49 @@ class Networks(Protocol):
         """The names of all networks, in one round trip."""
 
     def network(self, name: str) -> NetworkFacts | None:
-        """The network, None where there is none."""
+        """The network as it runs (as it is stored where it does not), None where there is none."""
+
+    def network_states(self) -> tuple[NetworkState, ...]:
+        """All networks, stored and running; two or three round trips each, so not for every deploy."""
+
+    def bridge(self, name: str) -> BridgeFacts | None:
+        """A bridge of the host's that libvirt did not make, None where there is none of that name."""
 
     def leases(self, name: str) -> tuple[Lease, ...]:
         """What its DHCP has handed out."""
 
     def reserve(self, network: str, reservation: Reservation) -> None:
-        """Adds or changes the reservation of that MAC, live and stored, without disturbing anybody."""
+        """Adds or changes the reservation of that MAC, live and stored, without disturbing anybody.
+
+        InUse where another reservation has the address or the name, NotManaged in a network that is not ours.
+        """
 
     def release(self, network: str, mac: str) -> None:
-        """Removes the reservation of that MAC; gone already is fine."""
+        """Removes the reservation of that MAC; gone already is fine, and a network that is not ours stays as it is."""
+
+    def set_dhcp_range(self, network: str, start: str, end: str) -> None:
+        """The range becomes the only one, live and stored; leases stay valid."""
+
+    def set_dns_records(self, network: str, records: tuple[DnsRecord, ...]) -> None:
+        """These become the records of the DNS, live and stored; those that reservations bring are no part of them."""
+
+    def define_network(self, facts: NetworkFacts) -> None:
+        """A new definition, not started. AlreadyExists when the name is taken."""
+
+    def redefine_network(self, before: NetworkFacts, after: NetworkFacts) -> None:
+        """Edits the stored definition in place; what runs stays as it is, and what we do not know survives."""
+
+    def undefine_network(self, name: str) -> None:
+        """Removes the definition of a network that does not run; gone already is fine."""
+
+    def set_network_autostart(self, name: str, on: bool) -> None:
+        """Whether the host starts it at boot."""
+
+    def start_network(self, name: str) -> None:
+        """Starts it as it is stored; running already is fine."""
+
+    def stop_network(self, name: str) -> None:
+        """Stops it, whoever uses it; stopped already is fine."""
 
 
 class Host(Domains, Devices, Guests, Storage, Snapshots, Networks, Protocol):

@@ -6,9 +6,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from .catalog import HostSpec
+
+NEEDS_RESTART = (
+    "forward",
+    "bridge",
+    "cidr",
+    "gateway",
+    "cidr6",
+    "gateway6",
+    "dns_servers",
+    "domain",
+    "mtu",
+    "vlan",
+    "openvswitch",
+)
+"""The properties that libvirt changes in a running network only by stopping and starting it."""
+OPTION_OF = {"forward": "type", "cidr6": "ip6_cidr", "gateway6": "ip6_gateway", "openvswitch": "bridge"}
+"""The option behind a property where it has another name."""
 
 
 @dataclass(frozen=True)
@@ -114,8 +130,36 @@ class Lease:
 
 
 @dataclass(frozen=True)
+class DnsRecord:
+    """A name, or several, of an address in a network's DNS, beside those that reservations bring."""
+
+    ip: str
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class NetworkRecord:
+    """Our element in a network's metadata: what libvirt has no place for.
+
+    `cidr`, `gateway` and `dns_servers` are kept here of a network on a bridge of the host's, whose addresses are
+    handed out by somebody else.
+    """
+
+    type: str = "isolated"
+    created: str = ""
+    autostart: bool = True
+    cidr: str = ""
+    gateway: str = ""
+    dns_servers: tuple[str, ...] = ()
+    labels: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
 class NetworkFacts:
-    """A libvirt network. `forward` is nat, route, open, bridge … or empty; `cidr` empty without an address."""
+    """A libvirt network. `forward` is nat, route, open, bridge … or empty; `cidr` empty without an address.
+
+    `cidr` is of IPv6 only where there is none of IPv4; `cidr6` is an IPv6 network beside one of IPv4.
+    """
 
     name: str
     id: str
@@ -127,12 +171,81 @@ class NetworkFacts:
     dhcp_start: str = ""
     dhcp_end: str = ""
     reservations: tuple[Reservation, ...] = ()
-    record: Mapping[str, Any] | None = None  # our element in its metadata, None where it is not ours
+    record: NetworkRecord | None = None  # our element in its metadata, None where it is not ours
+    cidr6: str = ""
+    gateway6: str = ""
+    dns_servers: tuple[str, ...] = ()
+    dns_records: tuple[DnsRecord, ...] = ()
+    domain: str = ""
+    mtu: int = 0
+    vlan: int = 0
+    openvswitch: bool = False
 
     @property
     def managed(self) -> bool:
         """Whether this collection made it."""
         return self.record is not None
+
+    @property
+    def serves(self) -> bool:
+        """Whether the host has an address of its own in it, and so DHCP and DNS; cidr may also be but a description."""
+        return self.forward != "bridge" and bool(self.cidr)
+
+
+@dataclass(frozen=True)
+class NetworkState:
+    """One network: as it is stored, as it runs (None where it does not), whether its host starts it at boot."""
+
+    stored: NetworkFacts
+    live: NetworkFacts | None = None
+    autostart: bool = False
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+        return self.stored.name
+
+    @property
+    def type(self) -> str:
+        """The type as Mold names it; of a network that is not ours the nearest one."""
+        record = self.stored.record
+        return record.type if record and record.type else type_of(self.stored)
+
+    @property
+    def pending(self) -> tuple[str, ...]:
+        """The options whose stored value takes effect when it is next started."""
+        live = self.live
+        if live is None:
+            return ()
+        names = [OPTION_OF.get(name, name) for name in NEEDS_RESTART if _seen(self.stored, name) != _seen(live, name)]
+        if not names and live.serves:
+            later = ("dhcp_start", "dhcp_end", "dns_records")
+            names = [name for name in later if getattr(self.stored, name) != getattr(live, name)]
+        return tuple(dict.fromkeys(names))
+
+
+def _seen(facts: NetworkFacts, name: str) -> object:
+    """A property as far as libvirt acts by it: of a network on a bridge of the host's, addresses only describe."""
+    described = name in ("cidr", "gateway", "dns_servers") and not facts.serves
+    return None if described else getattr(facts, name)
+
+
+def type_of(facts: NetworkFacts) -> str:
+    """The type that suits a definition best."""
+    if facts.forward in ("route", "open"):
+        return "routed"
+    if facts.forward in ("bridge", "passthrough", "private", "vepa", "hostdev"):
+        return "shared"
+    return "isolated" if facts.forward or facts.cidr else "l2"
+
+
+@dataclass(frozen=True)
+class BridgeFacts:
+    """A bridge of the host's that libvirt did not make. `kind` is linux, other (as Open vSwitch) or unknown."""
+
+    name: str
+    kind: str
+    tags_vlans: bool = False  # whether libvirt can put a VM's traffic into a VLAN on it without Open vSwitch
 
 
 @dataclass(frozen=True)

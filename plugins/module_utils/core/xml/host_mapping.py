@@ -1,17 +1,15 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The documents of a host's other resources: pools, volumes, networks, and what its hypervisor can do."""
+"""The documents of a host's other resources: pools, volumes, and what its hypervisor can do."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from ipaddress import ip_interface
 from typing import TypeVar
 
 from ..model.errors import AblestackError, Code
-from ..model.resources import NetworkFacts, PoolFacts, Reservation, VolumeFacts, VolumeSpec
-from .document import Document, DocumentError, Flag, Size, Switch, Text
-from .metadata_mapping import read_network_record
+from ..model.resources import PoolFacts, VolumeFacts, VolumeSpec
+from .document import Document, DocumentError, Size, Switch, Text
 
 D = TypeVar("D", bound=Document)
 
@@ -49,34 +47,6 @@ class NewVolumeElement(Document):
     compatibility = Text("target/compat")
     backing = Text("backingStore/path")
     backing_format = Text("backingStore/format@type")
-
-
-class HostElement(Document):
-    """A reservation in a network's DHCP."""
-
-    tag = "host"
-    mac = Text("@mac")
-    ip = Text("@ip")
-    name = Text("@name")
-
-
-class AddressElement(Document):
-    tag = "ip"
-    family = Text("@family", "ipv4")
-    address = Text("@address")
-    netmask = Text("@netmask")
-    prefix = Text("@prefix")
-    dhcp_start = Text("dhcp/range@start")
-    dhcp_end = Text("dhcp/range@end")
-
-
-class NetworkElement(Document):
-    tag = "network"
-    name = Text("name")
-    uuid = Text("uuid")
-    forwards = Flag("forward")
-    mode = Text("forward@mode")
-    bridge = Text("bridge@name")
 
 
 class AbilitiesElement(Document):
@@ -137,43 +107,6 @@ def new_volume(spec: VolumeSpec) -> str:
         backing=spec.backing,
         backing_format=(spec.backing_format or "qcow2") if spec.backing else "",
     ).text
-
-
-def read_network(text: str, active: bool) -> NetworkFacts:
-    """A network's document, running or stored; of several addresses the first of IPv4."""
-    network = _parse(NetworkElement, text)
-    addresses = [one for one in network.children(AddressElement) if one.family == "ipv4"]
-    address = addresses[0] if addresses else AddressElement()
-    gateway, cidr = _addresses(address)
-    return NetworkFacts(
-        name=network.name,
-        id=network.uuid,
-        active=active,
-        forward=(network.mode or "nat") if network.forwards else "",
-        bridge=network.bridge,
-        cidr=cidr,
-        gateway=gateway,
-        dhcp_start=address.dhcp_start,
-        dhcp_end=address.dhcp_end,
-        reservations=tuple(
-            Reservation(host.mac.lower(), host.ip, host.name) for host in address.children(HostElement, "dhcp")
-        ),
-        record=read_network_record(network, f"network '{network.name}'"),
-    )
-
-
-def _addresses(address: AddressElement) -> tuple[str, str]:
-    """The host's own address on the network, and the network itself as CIDR; empty where there is none."""
-    try:
-        own = ip_interface(f"{address.address}/{address.prefix or address.netmask or 32}")
-    except ValueError:
-        return "", ""
-    return str(own.ip), str(own.network)
-
-
-def reservation_text(reservation: Reservation) -> str:
-    """The element virNetworkUpdate takes to add, change or remove a reservation."""
-    return HostElement(mac=reservation.mac, ip=reservation.ip, name=reservation.name).text
 
 
 @dataclass(frozen=True)

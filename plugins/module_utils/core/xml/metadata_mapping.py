@@ -8,12 +8,11 @@ refuses an element that has it already; so a record is made, and read, without i
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import replace
-from typing import Any
 
 from ..model.errors import AblestackError, Code
+from ..model.resources import NetworkRecord
 from ..model.vm import DiskRecord, Mark, NicRecord, Owner, Phase, VmRecord
 from .document import AnyText, Document, DocumentError, Element, Names, Number, Pairs, Switch
 
@@ -86,6 +85,17 @@ class RecordElement(_Ours):
     quiesced = Names("quiesced@snapshot")
 
 
+class NetworkRecordElement(_Ours):
+    tag = "network"
+    type = AnyText("@type")
+    created = AnyText("@created")
+    autostart = Switch("@autostart")
+    cidr = AnyText("@cidr")
+    gateway = AnyText("@gateway")
+    dns_servers = Names("dns-server@address")
+    labels = Pairs("label@name", "value")
+
+
 class Versioned(_Ours):
     """What every element of ours begins with; read before anything else of it is."""
 
@@ -112,12 +122,9 @@ def record_element(record: VmRecord) -> Element:
 
 def put_record(document: Document, record: VmRecord | None) -> None:
     """Replaces our element in a definition; what others keep in its metadata stays."""
-    _drop(document)
+    _drop(document, RecordElement.tag)
     if record is not None:
-        element = record_element(record)
-        for part in element.iter():
-            part.tag = _qualified(part.tag)
-        document.add(_Ours(element), "metadata")
+        _add(document, record_element(record))
 
 
 def read_record(document: Document, subject: str) -> VmRecord | None:
@@ -134,12 +141,24 @@ def read_record(document: Document, subject: str) -> VmRecord | None:
         raise _damaged(subject, str(error)) from None
 
 
-def read_network_record(document: Document, subject: str) -> Mapping[str, Any] | None:
-    """Our element in a network's definition, None where there is none: its attributes, and its labels."""
-    element = _ours(document, "network", subject)
+def put_network_record(document: Document, record: NetworkRecord | None) -> None:
+    """Replaces our element in a network's definition; what others keep in its metadata stays."""
+    _drop(document, NetworkRecordElement.tag)
+    if record is not None:
+        root = NetworkRecordElement(**{name: getattr(record, name) for name in NetworkRecordElement.fields()})
+        Versioned(root.element).version = VERSION
+        _add(document, root.element)
+
+
+def read_network_record(document: Document, subject: str) -> NetworkRecord | None:
+    """Our element in a network's definition, None where there is none; errors as of `read_record`."""
+    element = _ours(document, NetworkRecordElement.tag, subject)
     if element is None:
         return None
-    return {**element.attrib, "labels": dict(Pairs("label@name", "value").__get__(Document(element), Document))}
+    try:
+        return NetworkRecord(**NetworkRecordElement(element).values())
+    except ValueError as error:
+        raise _damaged(subject, str(error)) from None
 
 
 def _record(root: RecordElement) -> VmRecord:
@@ -163,8 +182,14 @@ def _qualified(tag: str) -> str:
     return f"{{{NAMESPACE}}}{tag}"
 
 
-def _drop(document: Document) -> None:
-    for element in document.element.findall(f"metadata/{_qualified(RecordElement.tag)}"):
+def _add(document: Document, element: Element) -> None:
+    for part in element.iter():
+        part.tag = _qualified(part.tag)
+    document.add(_Ours(element), "metadata")
+
+
+def _drop(document: Document, tag: str) -> None:
+    for element in document.element.findall(f"metadata/{_qualified(tag)}"):
         document.remove(Document(element), "metadata")
 
 

@@ -1,0 +1,212 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Networks brought to what the task says, on every host that is to have them."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timezone
+from typing import Any, Callable
+
+from ..hypervisor.port import Host
+from ..model.catalog import HostSpec
+from ..model.errors import AblestackError, Code
+from ..model.network import HostNetwork
+from ..model.network_spec import NetworkSpec
+from ..model.network_view import diff_view, network_view
+from ..model.outcome import Outcome
+from ..model.plan_parts import Plan, Step
+from ..model.resources import BridgeFacts, NetworkFacts, NetworkState
+from ..model.values import time_text
+from ..plan import network as plans
+from ..plan.network import NetworkRequest, in_use, plan_network
+from ..plan.network_design import host_bridge
+from ..plan.steps import Release, Reserve
+from .infrastructure import Infrastructure
+from .network_lookup import network_on
+
+Errors = Mapping[str, AblestackError]
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What was read of one host: the network, the ranges of the others by their names, and the wanted bridge."""
+
+    on: HostNetwork
+    others: tuple[tuple[str, str], ...]
+    bridge: BridgeFacts | None = None
+
+
+def apply_network(infra: Infrastructure, spec: NetworkSpec) -> Outcome:
+    """Brings the network into the state that `spec` wants; `network` in the result is as INTERFACE 5 has it."""
+    hosts = infra.selected(zone=spec.zone, hosts=spec.hosts)
+    found, lost = _look(infra, spec, hosts)
+    if spec.state == "absent":
+        _require(spec, lost)
+    planned = _plan(infra, spec, found)
+    for plan in planned.values():
+        for refusal in plan.refusals:
+            raise refusal
+    before = network_view(here.on for here in found.values())
+    rows = [replace(here.on, state=planned[name].predicted) for name, here in found.items()]
+    changed = any(plan.steps for plan in planned.values())
+    if changed and not infra.check:
+        _carry_out(infra, planned)
+        rows = [here.on for here in _look(infra, spec, [infra.catalog.host(name) for name in found])[0].values()]
+    after = network_view(rows)
+    warnings = [text for plan in planned.values() for text in plan.warnings]
+    warnings += _tolerate(infra, spec, lost, changed)
+    result = {"network": after, "changes": _changes(planned), "restart_required": bool(after.get("pending"))}
+    # of a bridge that libvirt names, nobody knows the name beforehand
+    chosen = any(plan.predicted and not plan.predicted.stored.bridge for plan in planned.values())
+    return Outcome(changed, diff_view(before), diff_view(after, chosen), result, tuple(warnings))
+
+
+def _plan(infra: Infrastructure, spec: NetworkSpec, found: dict[str, _Found]) -> dict[str, Plan[NetworkState]]:
+    """One plan a host, all made before anything is done anywhere."""
+    like = _like(found.values())
+    network_id = like.id if like else str(uuid.uuid4())
+    now = time_text(datetime.now(timezone.utc))
+    found = _with_bridges(infra, spec, found, like)
+    return {
+        name: plan_network(NetworkRequest(spec, here.on, network_id, now, here.others, here.bridge, like))
+        for name, here in found.items()
+    }
+
+
+def _like(found: Iterable[_Found]) -> NetworkFacts | None:
+    """The network of the first host that has it, without what only VMs of that host have in it."""
+    for here in found:
+        if here.on.state and here.on.state.stored.managed:
+            return replace(here.on.state.stored, reservations=here.on.by_hand)
+    return None
+
+
+def _with_bridges(
+    infra: Infrastructure, spec: NetworkSpec, found: dict[str, _Found], like: NetworkFacts | None
+) -> dict[str, _Found]:
+    """The same with the hosts' bridges, where a network is to be on one that it is not on yet."""
+    wanted: dict[str, str] = {}
+    for name, here in found.items():
+        stored = here.on.state.stored if here.on.state else None
+        bridge = "" if spec.state == "absent" else host_bridge(spec, stored or like)
+        same = (
+            stored and stored.forward == "bridge" and (stored.bridge, spec.vlan or stored.vlan) == (bridge, stored.vlan)
+        )
+        if bridge and not same:
+            wanted[name] = bridge
+    if not wanted:
+        return found
+    specs = [infra.catalog.host(name) for name in wanted]
+    bridges, errors = infra.on_hosts(lambda host: host.bridge(wanted[host.spec.name]), specs)
+    _raise_first(errors)
+    return {name: replace(here, bridge=bridges.get(name)) for name, here in found.items()}
+
+
+def _look(
+    infra: Infrastructure, spec: NetworkSpec, hosts: Iterable[HostSpec]
+) -> tuple[dict[str, _Found], dict[str, AblestackError]]:
+    """The network on every host that can be reached; the others with their errors, unless there are only such."""
+    found, errors = infra.on_hosts(lambda host: _on_host(host, spec), hosts)
+    lost = {name: error for name, error in errors.items() if error.code is Code.HOST_UNAVAILABLE}
+    _raise_first({name: error for name, error in errors.items() if name not in lost})
+    if not found:
+        _raise_first(lost)
+    return found, lost
+
+
+def _on_host(host: Host, spec: NetworkSpec) -> _Found:
+    states = host.network_states()
+    ranges = {
+        (state.name, cidr): None
+        for state in states
+        for facts in (state.stored, state.live)
+        if state.name != spec.name and facts and facts.serves
+        for cidr in (facts.cidr, facts.cidr6)
+        if cidr
+    }
+    return _Found(network_on(host, spec.name, states), tuple(ranges))
+
+
+def _carry_out(infra: Infrastructure, planned: Mapping[str, Plan[NetworkState]]) -> None:
+    """Each host's steps, on all hosts at once; fails when they all are through."""
+    specs = [infra.catalog.host(name) for name, plan in planned.items() if plan.steps]
+    _raise_first(infra.on_hosts(lambda host: _execute(host, planned[host.spec.name].steps), specs)[1])
+
+
+def _execute(host: Host, steps: Iterable[Step]) -> None:
+    for done, step in enumerate(steps):
+        try:
+            _DO[type(step)](host, step)
+        except AblestackError as error:
+            error.details = {**error.details, "step": type(step).__name__, "steps_done": done, "host": host.spec.name}
+            raise
+
+
+def _stop(host: Host, step: plans.StopNetwork) -> None:
+    """Looks again first: a VM may have been started since the plan was made."""
+    now = network_on(host, step.name, host.network_states())
+    if now.running:
+        raise in_use(now, step.name, now.running, "restarted")
+    host.stop_network(step.name)
+
+
+def _undefine(host: Host, step: plans.UndefineNetwork) -> None:
+    now = network_on(host, step.name, host.network_states())
+    if now.vms:
+        raise in_use(now, step.name, now.vms, "deleted")
+    host.undefine_network(step.name)
+
+
+_DO: dict[type, Callable[[Host, Any], None]] = {
+    plans.DefineNetwork: lambda host, step: host.define_network(step.facts),
+    plans.RedefineNetwork: lambda host, step: host.redefine_network(step.before, step.after),
+    plans.SetNetworkAutostart: lambda host, step: host.set_network_autostart(step.name, step.on),
+    plans.StartNetwork: lambda host, step: host.start_network(step.name),
+    plans.StopNetwork: _stop,
+    plans.UndefineNetwork: _undefine,
+    plans.SetDhcpRange: lambda host, step: host.set_dhcp_range(step.name, step.start, step.end),
+    plans.SetDnsRecords: lambda host, step: host.set_dns_records(step.name, step.records),
+    Reserve: lambda host, step: host.reserve(step.network, step.reservation),
+    Release: lambda host, step: host.release(step.network, step.mac),
+}
+
+
+def _changes(planned: Mapping[str, Plan[NetworkState]]) -> list[dict[str, Any]]:
+    return [{"host": name, **change.as_dict()} for name, plan in planned.items() for change in plan.changes]
+
+
+def _require(spec: NetworkSpec, lost: Errors) -> None:
+    """HostUnavailable for a host that cannot be asked whether its VMs use the network."""
+    for name, error in lost.items():
+        raise AblestackError(
+            Code.HOST_UNAVAILABLE,
+            f"host '{name}' cannot be asked whether it uses network '{spec.name}': {error.message}",
+            "bring it back, leave it out of hosts, or take it out of the catalog",
+            host=name,
+        )
+
+
+def _tolerate(infra: Infrastructure, spec: NetworkSpec, lost: Errors, changed: bool) -> list[str]:
+    """Warnings about hosts that are down on purpose; HostUnavailable for any other, now that the rest is done."""
+    for name, error in lost.items():
+        if infra.catalog.host(name).state == "enabled":
+            raise AblestackError(
+                Code.HOST_UNAVAILABLE,
+                f"network '{spec.name}' is as wanted on all hosts but '{name}': {error.message}",
+                "bring it back and run the task again, or set its state to disabled or maintenance",
+                host=name,
+                changed=changed,
+            )
+    return [f"host '{name}' was left out: {error.message}" for name, error in lost.items()]
+
+
+def _raise_first(errors: Errors) -> None:
+    """One of the errors, which tells of the others in its details."""
+    for name, error in errors.items():
+        if len(errors) > 1:
+            others = {other: failure.message for other, failure in errors.items() if other != name}
+            raise AblestackError(error.code, error.message, error.hint, **{**error.details, "others": others})
+        raise error

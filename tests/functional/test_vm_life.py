@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.errors import AblestackError, Code
-from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.outcome import Outcome
+from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.outcome import Incomplete, Outcome
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.values import GIB
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.vm_spec import DiskSpec, NicSpec, VmSpec
+from ansible_collections.ablestack.kvm.plugins.module_utils.core.usecase.expunge import expunge_due
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.usecase.vm import apply_vm
 from support.worlds import World, make_world
 
@@ -236,3 +237,25 @@ def _deploy_writes(world: World) -> list[str]:
     with controller.infrastructure as infrastructure:
         apply_vm(infrastructure, VmSpec(**WEB, wait="none"))
     return controller.writes
+
+
+def test_what_is_due_is_expunged_and_a_host_that_is_down_keeps_nobody_else_waiting() -> None:
+    world = make_world(hosts=2)
+    for number, host in enumerate(("kvm01", "kvm02"), 1):
+        apply(world, **{**WEB, "name": f"web{number}"}, host=host)
+        apply(world, name=f"web{number}", state="destroyed", expunge_delay=0)
+    apply(world, **{**WEB, "name": "later"}, host="kvm01")
+    apply(world, name="later", state="destroyed")
+    world.down.add("kvm02")
+    with pytest.raises(Incomplete) as error, world.controller().infrastructure as infrastructure:
+        expunge_due(infrastructure)
+    assert error.value.code is Code.HOST_UNAVAILABLE
+    assert [row["name"] for row in error.value.outcome.result["expunged"]] == ["web1"]
+    world.down.clear()
+    with world.controller().infrastructure as infrastructure:
+        assert [row["name"] for row in expunge_due(infrastructure).result["expunged"]] == ["web2"]
+    again = world.controller()
+    with again.infrastructure as infrastructure:
+        assert not expunge_due(infrastructure).changed
+    assert again.writes == []
+    assert apply(world, name="later", state="recovered").changed

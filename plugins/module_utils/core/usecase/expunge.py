@@ -31,7 +31,7 @@ def expunge_due(infra: Infrastructure, now: datetime | None = None) -> Outcome:
     for vm in (vm for on_host in found.values() for vm in on_host):
         row = {"name": vm.name, "id": vm.id, "host": vm.host.name}
         try:
-            apply_vm(infra, VmSpec(id=vm.id, state="expunged"))
+            apply_vm(infra.narrowed(vm.host), VmSpec(id=vm.id, state="expunged"))
             expunged.append(row)
         except AblestackError as error:
             failed.append({**row, "msg": error.sentence})

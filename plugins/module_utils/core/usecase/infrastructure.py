@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import replace
 from threading import Lock
 from types import TracebackType
 from typing import Callable, TypeVar
@@ -41,6 +42,12 @@ class Infrastructure:
             if not isinstance(host, AblestackError):
                 with suppress(AblestackError):
                     host.close()
+
+    def narrowed(self, spec: HostSpec) -> Infrastructure:
+        """The same connections seen through a catalog of one host, for work that concerns no other."""
+        narrow = Infrastructure(replace(self.catalog, hosts=(spec,)), self._open, self.check)
+        narrow._hosts, narrow._locks = self._hosts, self._locks
+        return narrow
 
     def host(self, name: str) -> Host:
         """The connected host of that name; a host found unreachable stays so for the rest of the task."""

@@ -54,7 +54,8 @@ def vm(clean_lab: Lab, catalog: dict[str, Any], run_module: Callable[..., Any]) 
     )
 
     def run(check: bool = False, ok: bool | None = True, **options: Any) -> dict[str, Any]:
-        return dict(run_module("ablestack_vm", {"catalog": catalog, **options}, check=check, diff=True, ok=ok))
+        given = {key: value for key, value in {"catalog": catalog, **options}.items() if value is not None}
+        return dict(run_module("ablestack_vm", given, check=check, diff=True, ok=ok))
 
     return run
 

@@ -14,8 +14,8 @@ options:
     required: true
   state:
     description:
-      - V(present), it is there, active, and as the options say. What libvirt cannot change while it is active is stored,
-        and RV(restart_required) and a warning say so.
+      - V(present), it is there, active, and as the options say. What libvirt cannot change while it is active is
+        stored, and RV(restart_required) and a warning say so.
       - V(restarted), the same, and what waits for a restart is put into effect by one. When nothing waits, nothing is
         done. While running VMs use the network this is refused.
       - V(absent), it is gone. While any VM has a NIC in it, running or not, this is refused.
@@ -28,8 +28,8 @@ options:
       - V(routed), the same without NAT. Other machines need a route to it by way of the host.
       - V(shared), on a bridge that the host has, named by O(bridge). Addresses are handed out by whoever does on that
         segment.
-      - V(l2), nothing but a wire, without gateway and DHCP. On O(bridge) where that is given, else on a bridge of its own
-        that only the VMs of that host are on.
+      - V(l2), nothing but a wire, without gateway and DHCP. On O(bridge) where that is given, else on a bridge of its
+        own that only the VMs of that host are on.
       - The default for a new network is V(isolated).
     type: str
     choices: [isolated, routed, shared, l2]
@@ -37,7 +37,7 @@ options:
     description:
       - Its range of addresses, of IPv4 or IPv6. Required for a new V(isolated) or V(routed) network.
       - It must not overlap another network of the host.
-      - Of a V(shared) network it only describes the segment, so that fixed addresses of VMs get the right prefix length.
+      - Of a V(shared) network it only describes the segment, for the prefix length of VMs' fixed addresses.
     type: str
   gateway:
     description:
@@ -81,8 +81,8 @@ options:
     type: str
   vlan:
     description:
-      - VLAN that the VMs of a V(shared) or V(l2) network are put into on O(bridge), which must be an Open vSwitch bridge, or
-        a VLAN-aware Linux bridge on a host with libvirt 11.0 or newer.
+      - VLAN that the VMs of a V(shared) or V(l2) network are put into on O(bridge), which must be an Open vSwitch
+        bridge, or a VLAN-aware Linux bridge on a host with libvirt 11.0 or newer.
       - V(0) is none.
     type: int
   bridge:

@@ -227,7 +227,7 @@ class NetworkState:
 def _seen(facts: NetworkFacts, name: str) -> object:
     """A property as far as libvirt acts by it: of a network on a bridge of the host's, addresses only describe."""
     described = name in ("cidr", "gateway", "dns_servers") and not facts.serves
-    return None if described else getattr(facts, name)
+    return None if described else getattr(facts, name) or None
 
 
 def type_of(facts: NetworkFacts) -> str:

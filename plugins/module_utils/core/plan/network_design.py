@@ -203,8 +203,8 @@ def _on_bridge(
     if kind == "shared" and not name:
         raise invalid(f"network '{spec.name}' of type shared has no bridge", "name a bridge of the host's with bridge")
     if not name:
-        own = base if base and base.forward != "bridge" and not base.serves else None
-        return replace(blank, bridge=own.bridge if own else "", mtu=_given(spec.mtu, own, "mtu", 0))
+        own = on.state.stored if on.state and on.state.stored.forward != "bridge" else None
+        return replace(blank, bridge=own.bridge if own else "", mtu=_given(spec.mtu, own or base, "mtu", 0))
     before = base if base and base.forward == "bridge" else None
     vlan = _given(spec.vlan, before, "vlan", 0)
     facts = replace(

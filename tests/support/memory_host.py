@@ -27,10 +27,11 @@ from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.vm import
 from .memory_calls import Process, reads, writes, writes_unlocked
 from .memory_devices import MemoryDevices
 from .memory_networks import MemoryNetworks
+from .memory_snapshots import MemorySnapshots
 from .memory_state import QCOW2_HEADER, Guest, MemoryDomain, MemoryPool, MemoryState, MemoryVolume, qcow2_bytes
 
 
-class MemoryHost(MemoryDevices, MemoryNetworks):
+class MemoryHost(MemoryDevices, MemorySnapshots, MemoryNetworks):
     """The whole port over a MemoryState; its log and its faults are those of Calls."""
 
     def __init__(

@@ -14,6 +14,8 @@ from ..model.resources import VolumeSpec
 from ..model.values import gib
 from ..model.vm import CDROM_DEVICE, DiskConfig, DiskRecord, VmFacts
 from ..model.vm_spec import DiskSpec
+from .edits import snapshots_exist
+from .lifecycle import standing_on_snapshots
 from .offering import DiskSize, data_size, pool_of_disk
 from .request import Site
 from .steps import CreateVolume, GrowVolume, RedefineVm, SetRecord
@@ -60,6 +62,9 @@ def take_out(vm: VmFacts, volume: str) -> tuple[Step, ...]:
     """Takes a disk out of a destroyed VM, so that recovering it never makes a second writer."""
     if vm.record is None:
         return ()
+    for disk in vm.record.disks:
+        if disk.volume == volume and standing_on_snapshots(vm, disk):
+            raise snapshots_exist(vm, f"its data disk '{disk.name}' cannot be taken out of it")
     targets = {disk.target for disk in vm.record.disks if disk.volume == volume}
     record = replace(vm.record, disks=tuple(disk for disk in vm.record.disks if disk.target not in targets))
     disks = tuple(disk for disk in vm.config.disks if disk.target not in targets)

@@ -10,9 +10,10 @@ from ..model.errors import AblestackError, Code, invalid
 from ..model.naming import VmNames, claim_generation
 from ..model.plan_parts import Change, Plan, Step
 from ..model.values import later
-from ..model.vm import Mark, Phase, VmFacts, VmRecord
+from ..model.vm import DiskRecord, Mark, Phase, VmFacts, VmRecord
 from .power import off, stop_steps
 from .request import VmRequest
+from .snapshot_steps import ReleaseDisks
 from .steps import (
     Claim,
     DeleteOwnVolumes,
@@ -175,10 +176,20 @@ def expunge_steps(request: VmRequest, vm: VmFacts) -> tuple[Step, ...]:
         steps.append(SetAutostart(vm.id, False))
     steps.append(_claim(request, vm))
     steps.append(SetRecord(vm.id, replace(marked, mark=replace(marked.mark, owner=request.fresh.owner))))
+    kept = tuple(disk for disk in record.data_disks if disk.name not in named)
+    if any(standing_on_snapshots(vm, disk) for disk in kept):
+        steps.append(ReleaseDisks(vm.id, tuple(disk.target for disk in kept)))
     steps += _removal(vm, record)
     steps += [DeleteVolume(disk.pool, disk.volume) for disk in record.data_disks if disk.name in named]
     steps.append(UndefineVm(vm.id))
     return tuple(steps)
+
+
+def standing_on_snapshots(vm: VmFacts, disk: DiskRecord) -> bool:
+    """Whether a disk's content is not, or not only, in its own volume: then that may not be kept or used by itself."""
+    config = vm.config.disk(disk.target)
+    elsewhere = config is not None and config.path.rpartition("/")[2] != disk.volume
+    return elsewhere or bool(vm.record and vm.record.snapshots)
 
 
 def plan_undo(request: VmRequest, vm: VmFacts) -> Plan[VmFacts]:
@@ -189,7 +200,8 @@ def plan_undo(request: VmRequest, vm: VmFacts) -> Plan[VmFacts]:
 
 def _removal(vm: VmFacts, record: VmRecord) -> list[Step]:
     """The steps that delete what lives and dies with the VM: its own volumes and its addresses."""
-    pools = dict.fromkeys(disk.pool for disk in record.disks if disk.role in ("root", "seed") and disk.pool)
+    # in the pools of data disks lie the overlays of those that go, too
+    pools = dict.fromkeys(disk.pool for disk in record.disks if disk.role in ("root", "seed", "data") and disk.pool)
     steps: list[Step] = [Release(nic.network, nic.mac) for nic in record.nics if nic.ip]
     steps += [DeleteOwnVolumes(pool, names_of(vm).volume_prefix) for pool in pools]
     return steps

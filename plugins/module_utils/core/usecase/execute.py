@@ -12,6 +12,7 @@ from ..hypervisor.port import Host
 from ..model.errors import AblestackError, Code
 from ..model.plan_parts import Step
 from ..plan import steps as verbs
+from . import layering
 from .seeding import write_seed
 
 
@@ -167,6 +168,7 @@ _DO: dict[type, Callable[[Host, Any], Any]] = {
     verbs.PowerOff: lambda host, step: host.power_off(step.vm_id),
     verbs.Reboot: _reboot,
     verbs.Reset: lambda host, step: host.reset(step.vm_id),
+    **layering.DO,
 }
 
 # What a failed first deploy takes back; a step that is not here leaves nothing behind that another does not remove.

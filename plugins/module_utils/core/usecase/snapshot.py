@@ -1,0 +1,165 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A VM's snapshots brought to what the task says: read, plan, execute, read again; and all of them listed."""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+from dataclasses import replace
+from datetime import datetime, timezone
+from typing import Any
+
+from ..hypervisor.port import Host
+from ..model.errors import AblestackError, Code
+from ..model.outcome import Outcome
+from ..model.plan_parts import Plan
+from ..model.snapshot import SnapshotSpec, SnapshotWorld
+from ..model.snapshot_view import diff_view, snapshot_view, snapshot_views, tree_text, tree_view
+from ..model.values import time_text
+from ..model.vm import VmFacts
+from ..plan.snapshot import SnapshotRequest, plan_snapshot
+from ..plan.snapshot_steps import MergeLayers
+from .execute import execute
+from .infrastructure import Infrastructure
+from .layering import current_vm, read_disks
+from .locate import locate
+from .owner import current_owner, is_abandoned
+from .query import read_vms
+
+_PATIENCE = 30.0  # seconds to wait for another process that works on the same VM
+
+
+def apply_snapshot(infra: Infrastructure, spec: SnapshotSpec) -> Outcome:
+    """Result: `snapshot` (empty once it is deleted), `snapshots` (all of the VM), `tree` (text) and `changes`."""
+    vm = _found(infra, spec)
+    if vm is None:
+        return Outcome(result={"snapshot": {}, "snapshots": [], "tree": "", "changes": []})
+    host = infra.host(vm.host.name)
+    drawn = "" if spec.name else _generated_name()
+    spec = spec if spec.name else replace(spec, name=drawn)
+    world = _read(host, vm, spec)
+    plan = _plan(infra, host, spec, world)
+    if not infra.check and any(isinstance(step, MergeLayers) for step in plan.steps):
+        # A killed merge leaves libvirt with an old idea of what stands on what.
+        host.refresh_pools(dict.fromkeys(disk.pool for disk in world.disks))
+        world = _read(host, current_vm(host, vm.id), spec)
+        plan = _plan(infra, host, spec, world)
+    after = plan.predicted or world
+    if plan.steps and not infra.check:
+        try:
+            execute(host, plan.steps)
+        except AblestackError:
+            _clean_up(infra, host, vm.id)
+            raise
+        after = _read(host, current_vm(host, vm.id), replace(spec, state="absent"))
+    result: dict[str, Any] = {
+        "snapshot": _shown(after, spec, infra.check and plan.changed),
+        "snapshots": snapshot_views(after),
+        "tree": tree_text(after),
+        "changes": [change.as_dict() for change in plan.changes],
+    }
+    return Outcome(plan.changed, diff_view(world), diff_view(after, drawn), result)
+
+
+def _shown(world: SnapshotWorld, spec: SnapshotSpec, predicted: bool) -> dict[str, Any]:
+    snapshot = world.snapshot(spec.name)
+    if snapshot is None:
+        return {}
+    view = snapshot_view(world, snapshot)
+    if predicted and spec.state == "present" and not spec.memory and spec.quiesce == "auto":
+        view["quiesced"] = None  # only the guest knows, and check mode does not ask it
+    return view
+
+
+def _plan(infra: Infrastructure, host: Host, spec: SnapshotSpec, world: SnapshotWorld) -> Plan[SnapshotWorld]:
+    now = datetime.now(timezone.utc)
+    names = (name for pool in dict.fromkeys(disk.pool for disk in world.disks) for name in host.volume_names(pool))
+    request = SnapshotRequest(
+        spec,
+        world,
+        limit=infra.catalog.settings.max_vm_snapshots,
+        now=time_text(now),
+        seconds=int(now.timestamp()),
+        owner=current_owner(),
+        volumes=frozenset(names) if spec.state != "absent" else frozenset(),
+        asked=not infra.check,
+    )
+    plan = plan_snapshot(request)
+    for refusal in plan.refusals:
+        raise refusal
+    return plan
+
+
+def _read(host: Host, vm: VmFacts, spec: SnapshotSpec) -> SnapshotWorld:
+    snapshots = host.snapshot_facts(vm.id)
+    restoring = spec.state == "reverted" and not vm.is_active
+    disks = read_disks(host, vm, snapshots, look_inside=restoring)
+    agent = host.agent(vm.id) if vm.is_active and spec.state != "reverted" else None
+    return SnapshotWorld(vm, snapshots, disks, agent)
+
+
+def _clean_up(infra: Infrastructure, host: Host, vm_id: str) -> None:
+    """After a failure: the guest thawed, what was half made removed, the record as libvirt has it, the mark gone."""
+    with suppress(AblestackError):
+        nothing = SnapshotSpec(state="absent")
+        world = _read(host, current_vm(host, vm_id), nothing)
+        execute(host, _plan(infra, host, nothing, world).steps)
+
+
+def _found(infra: Infrastructure, spec: SnapshotSpec) -> VmFacts | None:
+    """The VM, once no other living process works on it. None where it is gone and nothing is wanted of it."""
+    deadline = time.monotonic() + _PATIENCE
+    while True:
+        located = locate(infra, spec.vm, spec.vm_id)
+        vm = located.existing
+        if vm is None:
+            located.require_all_hosts(spec.vm or spec.vm_id)
+            if spec.state == "absent":
+                return None
+            raise AblestackError(
+                Code.NOT_FOUND, f"VM '{spec.vm or spec.vm_id}' does not exist", "deploy or recover it with ablestack_vm"
+            )
+        mark = vm.record.mark if vm.record else None
+        if mark is None or mark.owner is None or is_abandoned(mark):
+            return vm
+        if infra.check or time.monotonic() > deadline:
+            raise AblestackError(
+                Code.CONFLICT,
+                f"another controller is working on VM '{vm.name}'",
+                "run the task again when it is done; a mark left by a dead controller counts for 15 minutes",
+                id=vm.id,
+            )
+        time.sleep(1.0)
+
+
+def _generated_name() -> str:
+    return datetime.now(timezone.utc).strftime("snap-%Y%m%d-%H%M%S")
+
+
+def list_snapshots(infra: Infrastructure, vm: str = "", vm_id: str = "", name: str = "") -> Outcome:
+    """Result: `snapshots`, all rows; `trees`, one for each VM that has any; `unreachable`, host -> sentence.
+
+    NotFound where a VM is named and no host has it.
+    """
+    found, errors = infra.on_hosts(lambda host: _on_host(host, vm, vm_id))
+    worlds = sorted((world for on_host in found.values() for world in on_host), key=lambda world: world.vm.name.lower())
+    unreachable = {host: error.sentence for host, error in errors.items()}
+    if (vm or vm_id) and not worlds:
+        for error in errors.values():
+            raise error
+        raise AblestackError(Code.NOT_FOUND, f"VM '{vm or vm_id}' does not exist", "see ablestack_vm_info")
+    if errors and not found:
+        raise next(iter(errors.values()))
+    rows = [row for world in worlds for row in snapshot_views(world) if not name or row["name"] == name]
+    trees = [tree_view(world) for world in worlds if world.snapshots]
+    warnings = tuple(f"host '{host}' was left out: {text}" for host, text in unreachable.items())
+    return Outcome(result={"snapshots": rows, "trees": trees, "unreachable": unreachable}, warnings=warnings)
+
+
+def _on_host(host: Host, name: str, vm_id: str) -> list[SnapshotWorld]:
+    vms, _warnings = read_vms(host, tuple(ref for ref in host.domains() if not vm_id or ref.id == vm_id))
+    wanted = [vm for vm in vms if vm.record is not None and (not name or vm.name.lower() == name.lower())]
+    # of a VM asked for by its name, the one that holds it
+    wanted = [vm for vm in wanted if vm.exists or vm_id] if name or vm_id else [vm for vm in wanted if vm.exists]
+    return [SnapshotWorld(vm, host.snapshot_facts(vm.id)) for vm in wanted]

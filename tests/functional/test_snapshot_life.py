@@ -1,0 +1,223 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Snapshots over hosts in memory: every task checked, run and run again, and what the disks read afterwards."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.errors import AblestackError, Code
+from ansible_collections.ablestack.kvm.plugins.module_utils.core.usecase.snapshot import list_snapshots
+from support.snapshots import WEB, fill, make_web, paths, reads, run, snap, the_domain, vm
+from support.worlds import World
+
+
+def refused(world: World, name: str = "", state: str = "present", **options: Any) -> AblestackError:
+    """The error of a task that must be refused, with nothing written."""
+    controller = world.controller()
+    with pytest.raises(AblestackError) as error:
+        run(controller, name, state, **options)
+    assert controller.writes == []
+    return error.value
+
+
+def restored(world: World, name: str) -> set[str]:
+    """What the disks read after a restore, of a VM that is stopped for it and started again afterwards."""
+    running = the_domain(world).active
+    if running:
+        vm(world, name="web1", state="stopped")
+    snap(world, name, "reverted")
+    if running:
+        vm(world, name="web1", state="started")
+    return reads(world)
+
+
+@pytest.mark.parametrize("running", [True, False])
+def test_a_tree_with_a_branch_restores_each_snapshot_whatever_is_deleted(running: bool) -> None:
+    world = make_web(start=running)
+    fill(world, "A")
+    snap(world, "s1")
+    fill(world, "B")
+    snap(world, "s2")
+    fill(world, "C")
+    assert restored(world, "s1") == {"A"}
+    assert restored(world, "s2") == {"B"}
+    assert restored(world, "s1") == {"A"}
+    fill(world, "D")
+    done = snap(world, "s3")
+    assert [(row["name"], row["parent"], row["current"]) for row in done.result["snapshots"]] == [
+        ("s1", "", False),
+        ("s2", "s1", False),
+        ("s3", "s1", True),
+    ]
+    fill(world, "E")
+    snap(world, "s1", "absent")
+    assert reads(world) == {"E"}
+    assert restored(world, "s2") == {"B"}
+    assert restored(world, "s3") == {"D"}
+    fill(world, "F")
+    snap(world, "s2", "absent")
+    assert restored(world, "s3") == {"D"}
+    snap(world, "s3", "absent")
+    assert reads(world) == {"D"}
+
+
+@pytest.mark.parametrize("running", [True, False])
+@pytest.mark.parametrize("order", [("s1", "s2", "s3"), ("s3", "s2", "s1"), ("s2", "s1", "s3"), ("s2", "s3", "s1")])
+def test_a_line_of_snapshots_is_merged_in_any_order(running: bool, order: tuple[str, ...]) -> None:
+    world = make_web(start=running)
+    for text in ("1", "2", "3"):
+        fill(world, text)
+        snap(world, f"s{text}")
+    fill(world, "4")
+    left = {"s1", "s2", "s3"}
+    for name in order:
+        snap(world, name, "absent")
+        left.discard(name)
+        assert reads(world) == {"4"}
+    assert the_domain(world).config.record.snapshots == ()  # type: ignore[union-attr]
+
+
+def test_a_guest_is_frozen_where_its_agent_can_and_never_left_so() -> None:
+    world = make_web()
+    guest = the_domain(world).guest
+    assert snap(world, "s1").result["snapshot"]["quiesced"] is True
+    assert guest.freezes == 1
+    assert snap(world, "s2", quiesce="false").result["snapshot"]["quiesced"] is False
+    guest.agent_version = "1.5.3"
+    assert snap(world, "s3").result["snapshot"]["quiesced"] is False
+    assert refused(world, "s4", quiesce="true").code is Code.AGENT_UNAVAILABLE
+    guest.agent = "hung"
+    assert refused(world, "s4", quiesce="true").code is Code.AGENT_UNAVAILABLE
+    assert snap(world, "s4").result["snapshot"]["quiesced"] is False
+    assert guest.freezes == 1
+    guest.agent, guest.agent_version, guest.frozen = "present", "8.0", True
+    thawed = world.controller()
+    assert run(thawed, "s4").changed
+    assert "thaw" in thawed.writes
+    assert not guest.frozen
+    vm(world, name="web1", state="stopped")
+    assert snap(world, "s5", quiesce="true").result["snapshot"]["quiesced"] is False
+
+
+def test_a_restore_brings_processors_memory_and_offering_back() -> None:
+    world = make_web(start=False)
+    snap(world, "small")
+    vm(world, name="web1", compute_offering="medium")
+    done = snap(world, "small", "reverted")
+    paths_of = [change["path"] for change in done.result["changes"]]
+    assert paths_of == ["cpu", "memory", "compute_offering", "dynamic_scaling"]
+    found = vm(world, name="web1").result["vm"]
+    assert (found["cpu"], found["memory"], found["compute_offering"]) == (1, 512, "small")
+
+
+def test_memory_comes_back_running_and_kinds_are_not_mixed() -> None:
+    world = make_web()
+    fill(world, "A")
+    snap(world, "m1", memory=True)
+    assert refused(world, "s1").code is Code.INVALID_STATE
+    fill(world, "B")
+    assert refused(world, "m1", "reverted").code is Code.INVALID_STATE
+    vm(world, name="web1", state="stopped")
+    assert refused(world, "m2", memory=True).code is Code.INVALID_STATE
+    done = snap(world, "m1", "reverted")
+    assert done.result["snapshot"]["type"] == "DiskAndMemory"
+    assert done.after["state"] == "Running"
+    assert reads(world) == {"A"}
+    snap(world, "m1", "absent")
+    snap(world, "s1")
+    assert refused(world, "m1", memory=True).code is Code.INVALID_STATE
+    assert refused(world, "s1", memory=True).code is Code.ALREADY_EXISTS
+
+
+def test_memory_of_a_vm_with_uefi_is_refused_with_the_version_that_is_needed() -> None:
+    world = make_web(boot_type="uefi")
+    error = refused(world, "m1", memory=True)
+    assert error.code is Code.UNSUPPORTED
+    assert "10.10" in error.sentence
+    snap(world, "s1")
+
+
+def test_what_is_refused() -> None:
+    world = make_web()
+    assert refused(world, "s1", "reverted").code is Code.NOT_FOUND
+    snap(world, "s1")
+    error = refused(world, "s1", "reverted")
+    assert error.code is Code.INVALID_STATE
+    assert "stop it first" in error.sentence
+    assert refused(world, "s1", vm="other").code is Code.NOT_FOUND
+    assert refused(world, "s1", "reverted", vm="other").code is Code.NOT_FOUND
+    assert not run(world.controller(), "s1", "absent", vm="other").changed
+    for number in range(2, 11):
+        run(world.controller(), f"s{number}")
+    assert refused(world, "s11").code is Code.INVALID_STATE
+    assert len(the_domain(world).kept) == 10
+
+
+def test_a_name_is_generated_and_a_description_can_change() -> None:
+    world = make_web()
+    done = snap(world, description="first")
+    name = done.result["snapshot"]["name"]
+    assert name.startswith("snap-")
+    changed = snap(world, name, description="second")
+    assert [change["path"] for change in changed.result["changes"]] == [f"snapshots[{name}].description"]
+    assert changed.result["snapshot"]["description"] == "second"
+
+
+def test_the_tree_as_data_and_as_text() -> None:
+    world = make_web(start=False)
+    snap(world, "base", description="clean install")
+    snap(world, "one")
+    snap(world, "base", "reverted")
+    snap(world, "two")
+    with world.controller().infrastructure as infrastructure:
+        found = list_snapshots(infrastructure, vm="WEB1").result
+        assert list_snapshots(infrastructure).result["trees"] == found["trees"]
+        with pytest.raises(AblestackError) as error:
+            list_snapshots(infrastructure, vm="nope")
+    assert error.value.code is Code.NOT_FOUND
+    (tree,) = found["trees"]
+    assert [row["name"] for row in tree["tree"][0]["children"]] == ["one", "two"]
+    lines = tree["text"].splitlines()
+    assert lines[0] == "web1"
+    assert lines[1].startswith("└── base  2026")
+    assert lines[1].endswith("clean install")
+    assert lines[2].startswith("    ├── one  ")
+    assert lines[3].startswith("    └── two *  ")
+
+
+def test_disks_that_are_kept_are_whole_after_an_expunge() -> None:
+    world = make_web()
+    fill(world, "A")
+    snap(world, "s1")
+    fill(world, "B")
+    snap(world, "s2")
+    fill(world, "C")
+    assert restored(world, "s1") == {"A"}
+    fill(world, "D")
+    vm(world, name="web1", state="destroyed", delete_data_disks=("drop",))
+    with pytest.raises(AblestackError) as error:
+        vm(world, **{**WEB, "name": "web2", "data_disks": (WEB["data_disks"][0],)})
+    assert error.value.code in (Code.SNAPSHOTS_EXIST, Code.INSUFFICIENT_CAPACITY)
+    vm(world, name="web1", state="expunged")
+    left = sorted(name for name in world.pool.volumes if not name.startswith("tmpl-"))
+    assert left == ["vol-keep.qcow2"]
+    vm(world, **{**WEB, "name": "web2", "data_disks": (WEB["data_disks"][0],)})
+    path = paths(world)[1]
+    assert path.endswith("vol-keep.qcow2")
+    from support.memory_snapshots import content_at
+
+    assert content_at(world.state, path) == b"D"
+
+
+def test_recovered_with_its_snapshots() -> None:
+    world = make_web(start=False)
+    fill(world, "A")
+    snap(world, "s1")
+    fill(world, "B")
+    vm(world, name="web1", state="destroyed")
+    assert not run(world.controller(), "s1", "absent").changed  # of a VM that is gone
+    vm(world, name="web1", state="recovered")
+    assert restored(world, "s1") == {"A"}

@@ -107,6 +107,18 @@ def test_a_guest_that_does_not_go_down_is_an_error_and_keeps_running() -> None:
     assert done.result["vm"]["state"] == "Stopped"
 
 
+def test_a_guest_that_does_not_go_down_for_a_change_is_left_as_it_was() -> None:
+    world = make_world()
+    apply(world, **WEB)
+    domain = next(iter(world.state.domains.values()))
+    before = domain.config
+    domain.guest.shuts_down = False
+    with pytest.raises(AblestackError) as error:
+        apply(world, name="web1", compute_offering="custom", cpu=2, memory=512, allow_restart=True, timeout=0)
+    assert error.value.code is Code.TIMEOUT
+    assert next(iter(world.state.domains.values())).config == before
+
+
 def test_destroy_recover_expunge() -> None:
     world = make_world()
     first = apply(world, **WEB).result["vm"]

@@ -19,7 +19,7 @@ from ..model.naming import claim_generation
 from ..model.outcome import Incomplete, Outcome
 from ..model.plan_parts import Plan
 from ..model.values import UNSET, time_text
-from ..model.vm import Phase, VmFacts
+from ..model.vm import Mark, Phase, VmFacts
 from ..model.vm_spec import VmSpec
 from ..model.vm_view import diff_view, restart_required, vm_view
 from ..plan.deploy import public_keys
@@ -240,8 +240,13 @@ def _taken(request: VmRequest, where: VmFacts) -> AblestackError:
 
 
 def _disown(host: Host, vm_id: str) -> None:
-    """A failed run says that it no longer works on the VM, so that the next one need not wait."""
+    """A failed run says that it no longer works on the VM, so that the next one need not wait.
+
+    A guest that would not go down for a change owes no start: it still runs.
+    """
     with suppress(AblestackError):
         vm = _read(host, vm_id, False)
         if vm and vm.record and vm.record.mark.owner:
-            host.set_record(vm_id, replace(vm.record, mark=replace(vm.record.mark, owner=None)))
+            still_runs = vm.phase is Phase.RESTARTING and vm.is_active
+            mark = Mark() if still_runs else replace(vm.record.mark, owner=None)
+            host.set_record(vm_id, replace(vm.record, mark=mark))

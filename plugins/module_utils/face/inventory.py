@@ -86,7 +86,8 @@ def host_names(wanted: list[tuple[str, Mapping[str, Any]]]) -> tuple[list[str], 
     for at in order:
         name, vm = wanted[at]
         if name in taken:
-            unique = f"{name}_{vm['id'][:8]}"
+            short = f"{name}_{vm['id'][:8]}"
+            unique = f"{name}_{vm['id']}" if short in taken else short
             warnings.append(
                 f"there is more than one VM '{name}': the one with id {vm['id']} on host '{vm['host']}' is listed as"
                 f" '{unique}'"

@@ -59,7 +59,8 @@ class Selection:
         view["networks"] = [nic["network"] for nic in view["nics"]]
         if any(text_of(view["labels"].get(label)) not in values for label, values in self.labels.items()):
             return False
-        rest = {what: values for what, values in self.fields.items() if what not in PLACES}
+        decided = (*PLACES, "name", "id")  # by hosts, and by the listing
+        rest = {what: values for what, values in self.fields.items() if what not in decided}
         return all(not texts_of(view[what]).isdisjoint(values) for what, values in rest.items())
 
 

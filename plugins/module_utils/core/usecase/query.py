@@ -52,7 +52,8 @@ class VmFilter:
             return False
         if self.states and not any(ref.power in _POWERS.get(state, Power) for state in self.states):
             return False
-        return not self.names or vm_name_of(ref.domain_name) in {name.lower() for name in self.names}
+        names = {name.lower() for name in self.names}
+        return not names or bool(names & {ref.domain_name.lower(), vm_name_of(ref.domain_name)})
 
     def matches(self, vm: VmFacts) -> bool:
         """The rest, once it is read."""

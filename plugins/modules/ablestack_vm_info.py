@@ -134,6 +134,8 @@ vms:
         size_gib: {description: Size in GiB., type: float, sample: 20}
         format: {description: Image format., type: str, sample: qcow2}
         offering: {description: 'Disk offering, or empty.', type: str, sample: data20}
+        min_iops: {description: 'I/O operations a second it is to have at least, 0 for none.', type: int, sample: 0}
+        max_iops: {description: 'I/O operations a second it has at most, 0 for no limit.', type: int, sample: 500}
     nics:
       description: Network interfaces, in their order.
       type: list

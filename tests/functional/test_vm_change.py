@@ -70,7 +70,8 @@ CHANGES: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
     "protected": ({"protected": True}, {"protected": "live"}),
     "user_data": ({"user_data": "#!/bin/sh\n"}, {"user_data": "next_boot"}),
     "keys": ({"ssh_key_pairs": ()}, {"ssh_keys": "next_boot"}),
-    "public keys": ({"ssh_public_keys": ("ssh-ed25519 AAAA me",), "ssh_key_pairs": ("ops",)}, {"ssh_keys": "next_boot"}),
+    "public keys": ({"ssh_public_keys": ("ssh-ed25519 AAAA me",), "ssh_key_pairs": ("ops",)}, {
+        "ssh_keys": "next_boot"}),
     "less": ({"compute_offering": "fixed"}, {
         "cpu": "restart", "memory": "restart", "compute_offering": "live", "dynamic_scaling": "next_boot"}),
     "boot_type": ({"boot_type": "uefi"}, {"boot_type": "restart"}),
@@ -102,7 +103,8 @@ CHANGES: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
     "device": ({"data_disks": (replace(A, device=9), B)}, {"data_disks.a.device": "restart"}),
     "plug": ({"networks": (LAN, DEFAULT, NicSpec("default"))}, {"networks.default": "live"}),
     "plug with an address": ({"networks": (LAN, DEFAULT, NicSpec("lan", ip="10.10.10.60"))}, {"networks.lan": "live"}),
-    "plug with a MAC": ({"networks": (LAN, DEFAULT, NicSpec("lan", mac="52:54:00:00:00:09"))}, {"networks.lan": "live"}),
+    "plug with a MAC": ({"networks": (LAN, DEFAULT, NicSpec("lan", mac="52:54:00:00:00:09"))}, {
+        "networks.lan": "live"}),
     "unplug": ({"networks": (LAN,)}, {"networks.default": "live"}),
     "unplug the default": ({"networks": (DEFAULT,)}, {"networks.lan": "live", "default_nic": "next_boot"}),
     "order": ({"networks": (DEFAULT, LAN)}, {"default_nic": "next_boot"}),

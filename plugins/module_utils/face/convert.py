@@ -96,7 +96,8 @@ def _disks(value: Any, what: str) -> tuple[DiskSpec, ...]:
     return disks
 
 
-def _device(value: Any, what: str) -> int:
+def device_id(value: Any, what: str) -> int:
+    """The device id of a data disk."""
     device: int = number(1, 23)(value, what)
     if device == 3:
         raise invalid(f"{what} is 3, which is the CD drive's", "choose another, or leave it out")
@@ -174,7 +175,7 @@ _DISK_CHECKS: Mapping[str, Check] = {
     "min_iops": number(1),
     "max_iops": number(1),
     "pool": text,
-    "device": _device,
+    "device": device_id,
 }
 _CHECKS: Mapping[str, Check] = {
     "name": _vm_name,

@@ -87,6 +87,8 @@ def _disks(config: VmConfig, record: VmRecord) -> list[dict[str, Any]]:
                 "size_gib": gib(known.size),
                 "format": disk.format,
                 "offering": known.offering,
+                "min_iops": known.min_iops,
+                "max_iops": disk.max_iops,
             }
         )
     return sorted(disks, key=lambda disk: int(disk["device"]))

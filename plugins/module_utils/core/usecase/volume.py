@@ -1,0 +1,162 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One data volume brought to what the task says, and the list of all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ..hypervisor.port import Host
+from ..model.data_volume import DataVolume, DataVolumeSpec, data_volume_view, holds, predicted_view
+from ..model.errors import AblestackError, Code, invalid
+from ..model.naming import data_disk_of, data_volume
+from ..model.outcome import Outcome
+from ..model.values import is_uuid
+from ..model.vm import VmFacts
+from ..plan.offering import pool_of_disk
+from ..plan.volume import VolumePlan, plan_volume
+from .execute import execute
+from .infrastructure import Infrastructure
+from .locate import locate
+from .query import read_vms
+from .vm import apply_vm
+
+_FILE_POOLS = ("dir", "fs", "netfs")
+_NOT_IN_DIFF = ("allocated_gib",)
+
+
+def apply_volume(infra: Infrastructure, spec: DataVolumeSpec) -> Outcome:
+    """Result: `volume` and `changes`. In check mode it only says what would be."""
+    vm = _vm(infra, spec)
+    volume = _find(infra, spec, vm)
+    host = infra.host(volume.host.name)
+    plan = plan_volume(spec, infra.catalog, volume, host.pool(volume.pool), vm)
+    before = data_volume_view(volume)
+    if plan.vm is not None:
+        return _by_vm(infra, plan, volume, before)
+    if plan.steps and not infra.check:
+        execute(host, plan.steps)
+        after = data_volume_view(_on_host(host, volume.name, volume.pool))
+    elif plan.steps:
+        after = {} if plan.size is None else predicted_view(volume, plan.size)
+    else:
+        after = before
+    return _outcome(bool(plan.steps), before, after, [])
+
+
+def _by_vm(infra: Infrastructure, plan: VolumePlan, volume: DataVolume, before: Mapping[str, Any]) -> Outcome:
+    """The VM's own plan does it, with all it refuses and all it does live."""
+    if plan.vm is None:
+        raise AblestackError(Code.INTERNAL, "a volume's VM was not planned")
+    done = apply_vm(infra, plan.vm)
+    if infra.check:
+        disks = {disk["name"]: disk for disk in done.result["vm"]["disks"]}
+        size = disks[volume.name]["size_gib"] if volume.name in disks else None
+        after = predicted_view(volume, plan.size or 0, done.result["vm"])
+        after["size_gib"] = after["size_gib"] if size is None else size
+    else:
+        after = data_volume_view(_on_host(infra.host(volume.host.name), volume.name, volume.pool))
+    return _outcome(done.changed, before, after, done.result["changes"])
+
+
+def _outcome(changed: bool, before: Mapping[str, Any], after: Mapping[str, Any], changes: list[Any]) -> Outcome:
+    shown = [{key: value for key, value in view.items() if key not in _NOT_IN_DIFF} for view in (before, after)]
+    return Outcome(changed, shown[0], shown[1], {"volume": after, "changes": changes})
+
+
+def _vm(infra: Infrastructure, spec: DataVolumeSpec) -> VmFacts | None:
+    """The VM that is named; a destroyed one does not count."""
+    if not spec.vm:
+        return None
+    located = locate(infra, "", spec.vm.lower()) if is_uuid(spec.vm) else locate(infra, spec.vm)
+    if located.existing is None:
+        located.require_all_hosts(spec.vm)
+    return located.existing
+
+
+def _find(infra: Infrastructure, spec: DataVolumeSpec, vm: VmFacts | None) -> DataVolume:
+    """The volume on its host: the VM's, the named one, or the only one that has it."""
+    pool = pool_of_disk(spec.disk, infra.catalog)
+    named = infra.catalog.host(spec.host).name if spec.host else ""
+    if vm is not None and spec.state == "attached":
+        if named and named != vm.host.name:
+            raise invalid(f"VM '{vm.name}' is on host '{vm.host.name}', not on '{named}'", "leave host out")
+        named = vm.host.name
+    specs = (infra.catalog.host(named),) if named else infra.catalog.hosts
+    found, errors = infra.on_hosts(lambda host: _on_host(host, spec.name, pool or host.spec.pool), specs)
+    there = [volume for volume in found.values() if volume.facts is not None]
+    held = [volume for volume in there if volume.holder is not None]
+    if len(held) == 1 or len(there) == 1 or (there and not held and spec.state == "detached"):
+        return (held or there)[0]
+    if not there and not errors and len(specs) == 1:
+        return found[specs[0].name]
+    for error in errors.values():
+        raise error
+    where = ", ".join(sorted(volume.host.name for volume in there))
+    raise invalid(
+        f"volume '{spec.name}' is on the hosts {where}"
+        if there
+        else f"it is not known where volume '{spec.name}' is to be",
+        "say which one with host",
+    )
+
+
+def _on_host(host: Host, name: str, pool: str) -> DataVolume:
+    facts = host.volume(pool, data_volume(name))
+    if facts is None:
+        return DataVolume(name, host.spec, pool)
+    vms, _unreadable = read_vms(host, host.domains())
+    return DataVolume(name, host.spec, pool, facts, tuple(vm for vm in vms if holds(vm, facts)))
+
+
+@dataclass(frozen=True)
+class VolumeFilter:
+    """Which volumes are wanted; an empty field does not filter."""
+
+    names: tuple[str, ...] = ()
+    vm: str = ""
+    pools: tuple[str, ...] = ()
+    states: tuple[str, ...] = ()
+    zone: str = ""
+    hosts: tuple[str, ...] = ()
+
+    def matches(self, view: Mapping[str, Any]) -> bool:
+        """The part that the volume's view tells."""
+        if self.vm and self.vm.lower() not in (view["vm"].lower(), view["vm_id"]):
+            return False
+        return not self.states or view["state"] in self.states
+
+
+def list_volumes(infra: Infrastructure, wanted: VolumeFilter) -> Outcome:
+    """Result: `volumes`, sorted by name and host, and `unreachable_hosts`, a sentence for every host not asked."""
+    specs = infra.selected(zone=wanted.zone, hosts=wanted.hosts)
+    found, errors = infra.on_hosts(lambda host: _listed(host, wanted), specs)
+    unreachable = {name: error.sentence for name, error in errors.items()}
+    if not found:
+        sentences = "; ".join(sentence.rstrip(".") for sentence in unreachable.values())
+        raise AblestackError(Code.HOST_UNAVAILABLE, sentences, "no host could be asked for its volumes")
+    views = [view for on_host in found.values() for view in on_host if wanted.matches(view)]
+    views.sort(key=lambda view: (view["name"], view["host"], view["pool"]))
+    warnings = tuple(f"host '{name}' was left out: {text}" for name, text in unreachable.items())
+    return Outcome(result={"volumes": views, "unreachable_hosts": unreachable}, warnings=warnings)
+
+
+def _listed(host: Host, wanted: VolumeFilter) -> Iterable[dict[str, Any]]:
+    pools = [pool.name for pool in host.details().pools.values() if pool.type in _FILE_POOLS]
+    chosen = [pool for pool in pools if not wanted.pools or pool in wanted.pools]
+    rows = [(pool, volume) for pool in chosen for volume in host.volume_names(pool) if _wanted(volume, wanted)]
+    vms = read_vms(host, host.domains())[0] if rows else []
+    views = []
+    for pool, volume in rows:
+        facts = host.volume(pool, volume)
+        if facts is not None:
+            holders = tuple(vm for vm in vms if holds(vm, facts))
+            views.append(data_volume_view(DataVolume(data_disk_of(volume), host.spec, pool, facts, holders)))
+    return views
+
+
+def _wanted(volume: str, wanted: VolumeFilter) -> bool:
+    name = data_disk_of(volume)
+    return bool(name) and (not wanted.names or name in wanted.names)

@@ -1,0 +1,220 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Data volumes by themselves over hosts in memory: every state, twice, predicted, and killed at every write."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.errors import AblestackError, Code
+from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.outcome import Outcome
+from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.values import GIB
+from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.vm import DiskConfig, VmConfig
+from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.vm_spec import DiskSpec, NicSpec, VmSpec
+from ansible_collections.ablestack.kvm.plugins.module_utils.core.usecase.vm import apply_vm
+from ansible_collections.ablestack.kvm.plugins.module_utils.core.usecase.volume import (
+    VolumeFilter,
+    apply_volume,
+    list_volumes,
+)
+from ansible_collections.ablestack.kvm.plugins.module_utils.face.volume_options import volume_spec
+from support.memory_calls import Killed
+from support.memory_state import MemoryDomain
+from support.worlds import Controller, World, make_world
+
+VM: dict[str, Any] = {
+    "name": "web1",
+    "template": "tiny",
+    "compute_offering": "small",
+    "networks": (NicSpec("default"),),
+    "data_disks": (DiskSpec("mine", size=GIB),),
+    "wait": "none",
+}
+
+
+def site(hosts: int = 1, **vm: Any) -> World:
+    world = make_world(hosts, disk_offerings={"data2": {"size": 2, "max_iops": 500}, "custom": {"custom": True}})
+    run_vm(world, **{**VM, "host": "kvm01", **vm})
+    return world
+
+
+def run_vm(world: World, **options: Any) -> Outcome:
+    with world.controller().infrastructure as infrastructure:
+        return apply_vm(infrastructure, VmSpec(**{"wait": "none", **options}))
+
+
+def run(controller: Controller, **options: Any) -> Outcome:
+    with controller.infrastructure as infrastructure:
+        return apply_volume(infrastructure, volume_spec(options))
+
+
+def thrice(world: World, **options: Any) -> Outcome:
+    predicted = run(world.controller(check=True), **options)
+    done = run(world.controller(), **options)
+    assert predicted.changed == done.changed
+    assert (predicted.before, predicted.after) == (done.before, done.after)
+    assert predicted.result["changes"] == done.result["changes"]
+    again = world.controller()
+    second = run(again, **options)
+    assert not second.changed
+    assert again.writes == []
+    assert second.before == second.after == done.after
+    return done
+
+
+def code_of(world: World, **options: Any) -> Code:
+    for check in (True, False):
+        controller = world.controller(check)
+        with pytest.raises(AblestackError) as refused:
+            run(controller, **options)
+        assert controller.writes == []
+    return refused.value.code
+
+
+def test_a_volume_is_made_grown_attached_moved_and_deleted() -> None:
+    world = site()
+    run_vm(world, **{**VM, "name": "web2", "data_disks": ()})
+    volume = thrice(world, name="spare", size="1GiB").result["volume"]
+    assert (volume["state"], volume["vm"], volume["size_gib"], volume["device"]) == ("Detached", "", 1, None)
+    thrice(world, name="spare", size="2")
+    volume = thrice(world, name="spare", state="attached", vm="web1", max_iops=300).result["volume"]
+    assert (volume["vm"], volume["device"], volume["target"], volume["max_iops"]) == ("web1", 2, "vdc", 300)
+    assert code_of(world, name="spare", state="attached", vm="web2") is Code.IN_USE
+    assert code_of(world, name="spare", state="detached", vm="web2") is Code.IN_USE
+    assert code_of(world, name="spare", state="absent") is Code.IN_USE
+    assert thrice(world, name="spare", size=3).result["volume"]["size_gib"] == 3
+    assert thrice(world, name="spare", state="detached", vm="web1").result["volume"]["state"] == "Detached"
+    assert thrice(world, name="spare", state="attached", vm="web2", device=9).result["volume"]["target"] == "vdj"
+    thrice(world, name="spare", state="detached")
+    assert thrice(world, name="spare", state="absent").result["volume"] == {}
+    assert sorted(name for name in world.pool.volumes if name.startswith("vol-")) == ["vol-mine.qcow2"]
+
+
+def test_an_offering_is_attached_with_its_limits() -> None:
+    world = site()
+    volume = thrice(world, name="log", state="attached", vm="web1", disk_offering="data2").result["volume"]
+    assert (volume["size_gib"], volume["offering"], volume["max_iops"]) == (2, "data2", 500)
+    assert code_of(world, name="other", state="present", disk_offering="custom") is Code.INVALID_INPUT
+    thrice(world, name="other", disk_offering="custom", size=1)
+
+
+def test_a_destroyed_vms_disk_is_free() -> None:
+    world = site()
+    run_vm(world, name="web1", state="destroyed")
+    volume = thrice(world, name="mine", size=2).result["volume"]
+    assert (volume["state"], volume["vm"]) == ("Detached", "")
+    thrice(world, name="mine", state="absent")
+    back = run_vm(world, name="web1", state="recovered").result["vm"]
+    assert [disk["name"] for disk in back["disks"]] == ["root"]
+
+
+REFUSED: dict[str, tuple[dict[str, Any], Code]] = {
+    "shrink": ({"name": "mine", "size": "512MiB"}, Code.INVALID_INPUT),
+    "shrink a free one": ({"name": "free", "size": "512MiB"}, Code.INVALID_INPUT),
+    "no size": ({"name": "new"}, Code.INVALID_INPUT),
+    "attach without a size": ({"name": "new", "state": "attached", "vm": "web1"}, Code.INVALID_INPUT),
+    "no such VM": ({"name": "free", "state": "attached", "vm": "nope"}, Code.NOT_FOUND),
+    "no such volume": ({"name": "nope", "state": "detached"}, Code.NOT_FOUND),
+    "no such pool": ({"name": "free", "size": 1, "pool": "nope"}, Code.NOT_FOUND),
+    "no such offering": ({"name": "new", "disk_offering": "nope"}, Code.NOT_FOUND),
+    "a fixed offering's size": ({"name": "new", "disk_offering": "data2", "size": 5}, Code.INVALID_INPUT),
+    "attached where": ({"name": "free", "state": "attached"}, Code.INVALID_INPUT),
+    "present where": ({"name": "free", "vm": "web1"}, Code.INVALID_INPUT),
+    "limits by itself": ({"name": "free", "max_iops": 5}, Code.INVALID_INPUT),
+    "smaller for the gone": ({"name": "free", "state": "absent", "size": 5}, Code.INVALID_INPUT),
+    "least above most": ({"name": "free", "state": "attached", "vm": "web1", "min_iops": 9, "max_iops": 5},
+                         Code.INVALID_INPUT),
+    "another's": ({"name": "theirs", "state": "absent"}, Code.IN_USE),
+    "another's too": ({"name": "theirs", "state": "detached"}, Code.NOT_MANAGED),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_cannot_be_is_refused_before_anything_is_written(name: str) -> None:
+    options, code = REFUSED[name]
+    world = site()
+    for volume in ("free", "theirs"):
+        run(world.controller(), name=volume, size=1)
+    foreign = "00000000-0000-4000-8000-00000000ffff"
+    disks = (DiskConfig("vda", f"{world.pool.path}/vol-theirs.qcow2"),)
+    world.state.domains[foreign] = MemoryDomain(VmConfig(foreign, "foreign", None, 1, 64, 1, 64, disks=disks))
+    assert code_of(world, **options) is code
+
+
+@pytest.mark.parametrize("options", [{"state": "detached"}, {"size": 2}])
+def test_a_vm_snapshot_forbids_it(options: dict[str, Any]) -> None:
+    world = site()
+    next(iter(world.state.domains.values())).snapshots = ("s1",)
+    assert code_of(world, name="mine", **options) is Code.SNAPSHOTS_EXIST
+
+
+def test_of_many_hosts_the_right_one_is_found() -> None:
+    world = site(hosts=2)
+    assert code_of(world, name="spare", size=1) is Code.INVALID_INPUT
+    thrice(world, name="spare", size=1, host="kvm02")
+    assert thrice(world, name="spare", size=2).result["volume"]["host"] == "kvm02"
+    assert code_of(world, name="spare", state="attached", vm="web1", host="kvm02") is Code.INVALID_INPUT
+    assert thrice(world, name="twin", size=1, state="attached", vm="web1").result["volume"]["host"] == "kvm01"
+    thrice(world, name="twin", size=1, host="kvm02")
+    assert thrice(world, name="twin", state="detached").result["volume"]["host"] == "kvm01"
+    for options in ({"size": 3}, {"state": "absent"}):
+        assert code_of(world, name="twin", **options) is Code.INVALID_INPUT
+
+
+def test_what_is_listed() -> None:
+    world = site(hosts=2)
+    run(world.controller(), name="spare", size=1, host="kvm02")
+
+    def names(**wanted: Any) -> list[str]:
+        with world.controller(check=True).infrastructure as infrastructure:
+            return [row["name"] for row in list_volumes(infrastructure, VolumeFilter(**wanted)).result["volumes"]]
+
+    assert names() == ["mine", "spare"]
+    assert names(vm="web1") == ["mine"]
+    assert names(states=("Detached",)) == ["spare"]
+    assert names(names=("spare", "nope")) == ["spare"]
+    assert names(hosts=("kvm01",)) == ["mine"]
+    assert names(pools=("nope",)) == []
+    world.down.add("kvm02")
+    assert names() == ["mine"]
+    world.down.add("kvm01")
+    with pytest.raises(AblestackError, match="cannot be reached"):
+        names()
+
+
+TASKS = [
+    {"name": "spare", "size": 1},
+    {"name": "spare", "size": 1, "state": "attached", "vm": "web1"},
+    {"name": "mine", "size": 2},
+    {"name": "mine", "state": "detached"},
+]
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_killed_at_any_write_the_same_task_again_ends_it(task: dict[str, Any]) -> None:
+    count = run_writes(task)
+    for position in range(1, count + 1):
+        for when in ("before", "after"):
+            world = site()
+            controller = world.controller()
+            controller.hosts["kvm01"].fail_at(position, Killed(), when)
+            with pytest.raises(Killed):
+                run(controller, **task)
+            done = run(world.controller(), **task).result["volume"]
+            undisturbed = site()
+            expected = run(undisturbed.controller(), **task).result["volume"]
+            unlike = {"vm_id", "allocated_gib"}
+            assert {key: done[key] for key in done if key not in unlike} == {
+                key: expected[key] for key in expected if key not in unlike
+            }
+            again = world.controller()
+            assert not run(again, **task).changed
+            assert again.writes == []
+
+
+def run_writes(task: dict[str, Any]) -> int:
+    controller = site().controller()
+    run(controller, **task)
+    return len(controller.writes)

@@ -1,0 +1,248 @@
+#!/usr/bin/env python3
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Measures the inventory beside community.libvirt's, on the same domains of the lab, with the same ansible-core.
+
+  ./dev shell benchmarks/inventory/run.py [--rounds 5] [--domains 500] [--agents 0] [--transport tls]
+
+Prints a Markdown table. The lab it starts it ends. With --agents 20, so many guests are started and the guest agent of
+one is stopped, to see who waits for it. Nothing is installed but into an environment of the benchmark's own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
+sys.path.insert(0, str(ROOT / "tests"))
+
+from lab_tests.lab import Lab, command  # noqa: E402
+
+CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ablestack-kvm" / "inventory-benchmark"
+LIMIT = 60  # seconds after which an inventory is given up
+FEW = ["name", "state", "host", "cpu", "memory", "nics"]  # about what theirs tells beside the XML
+MEASURE = """
+import os, resource, sys, time
+began = time.monotonic()
+pid = os.fork()
+if not pid:
+    os.dup2(os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 1)
+    os.dup2(os.open(sys.argv[1] + ".err", os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 2)
+    os.execvp(sys.argv[2], sys.argv[2:])
+_pid, status, used = os.wait4(pid, 0)
+print(time.monotonic() - began, used.ru_utime + used.ru_stime, used.ru_maxrss, os.waitstatus_to_exitcode(status))
+"""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Seconds on the clock and of the processor, memory in MiB, length of the answer, hosts in it."""
+
+    wall: float
+    cpu: float
+    memory: float
+    size: int
+    hosts: int
+
+
+class Bench:
+    def __init__(self, lab: Lab, transport: str) -> None:
+        self.lab, self.transport = lab, transport
+        self.work = lab.folder / "benchmark"
+        self.work.mkdir(exist_ok=True)
+        self.bin = environment()
+
+    def uri(self, host: str) -> str:
+        return {
+            "unix": self.lab.uri(host),
+            "tls": f"qemu+tls://{host}/system",
+            "ssh": f"qemu+ssh://root@{host}/system",
+        }[self.transport]
+
+    def source(self, name: str, **options: object) -> Path:
+        path = self.work / name
+        path.write_text(json.dumps(options), encoding="utf-8")  # JSON is YAML
+        return path
+
+    def theirs(self, host: str = "h1") -> Path:
+        return self.source("theirs.libvirt.yml", plugin="community.libvirt.libvirt", uri=self.uri(host))
+
+    def ours(self, name: str, hosts: int = 1, **options: object) -> Path:
+        catalog = {"hosts": [{"name": f"h{n}", "uri": self.uri(f"h{n}")} for n in range(1, hosts + 1)]}
+        return self.source(f"{name}.ablestack.yml", plugin="ablestack.kvm.ablestack", catalog=catalog, **options)
+
+    def measure(self, source: Path, form: str = "--list") -> Sample | None:
+        """One run where the lab's controller is; None when it did not end in time."""
+        answer = self.work / "answer.json"
+        env = {
+            "PATH": f"{self.bin}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+            "ANSIBLE_COLLECTIONS_PATH": os.environ["ANSIBLE_COLLECTIONS_PATH"],
+            "ANSIBLE_INVENTORY_ENABLED": "community.libvirt.libvirt,ablestack.kvm.ablestack,ini",
+            "ANSIBLE_INVENTORY_ANY_UNPARSED_IS_FAILED": "true",
+        }
+        words = ["ansible-inventory", "-i", str(source), form]
+        program = [str(self.bin / "python"), "-c", MEASURE, str(answer), "timeout", str(LIMIT), *words]
+        settings = [f"{name}={value}" for name, value in env.items()]
+        done = self.lab.host("ctl", "env", *settings, *program, timeout=LIMIT + 60)
+        wall, cpu, memory, code = (float(word) for word in done.stdout.split())
+        if code == 124:
+            return None
+        text = answer.read_text(encoding="utf-8")
+        if code:
+            raise SystemExit(f"{' '.join(words)} failed:\n{Path(f'{answer}.err').read_text(encoding='utf-8')}")
+        hosts = len(json.loads(text).get("_meta", {}).get("hostvars", {})) if form == "--list" else 0
+        return Sample(wall, cpu, memory / 1024, len(text), hosts)
+
+    def compare(self, cases: dict[str, tuple[Path, str]], rounds: int) -> dict[str, Sample]:
+        """The median of each case; all take turns, so that whatever else the machine does hits all alike."""
+        samples: dict[str, list[Sample]] = {name: [] for name in cases}
+        for number in range(rounds + 1):
+            for name, (source, form) in cases.items():
+                sample = self.measure(source, form)
+                if sample is None:
+                    raise SystemExit(f"{name} did not end within {LIMIT} seconds")
+                if number:  # the first warms caches
+                    samples[name].append(sample)
+        return {name: median(found) for name, found in samples.items()}
+
+
+def median(samples: list[Sample]) -> Sample:
+    def of(field: str) -> float:
+        return statistics.median(getattr(sample, field) for sample in samples)
+
+    return Sample(of("wall"), of("cpu"), of("memory"), int(of("size")), int(of("hosts")))
+
+
+def environment() -> Path:
+    """The benchmark's own, with ansible and community.libvirt in it; made once."""
+    bin_folder = CACHE / "bin"
+    if not (bin_folder / "ansible-inventory").exists():
+        print("installing ansible into an environment of the benchmark's own ...", file=sys.stderr)
+        subprocess.run([sys.executable, "-m", "venv", "--clear", str(CACHE)], check=True)
+        subprocess.run([str(bin_folder / "pip"), "install", "-q", "ansible", "libvirt-python"], check=True)
+    return bin_folder
+
+
+def define(lab: Lab, host: str, first: int, count: int) -> None:
+    command(sys.executable, str(HERE / "domains.py"), lab.uri(host), str(first), str(count), timeout=600)
+
+
+def table(results: dict[str, Sample], bare: str, reference: str) -> str:
+    """Ratios are of the seconds over the bare start-up, to those of the reference."""
+    base = results[bare]
+    lines = [
+        "| inventory | VMs | s | s over bare | ratio | CPU s over bare | ratio | memory MiB | answer KiB |",
+        "|---|--:|--:|--:|--:|--:|--:|--:|--:|",
+    ]
+    theirs = results[reference]
+    for name, row in results.items():
+        wall, cpu = row.wall - base.wall, row.cpu - base.cpu
+        ratios = [f"{wall / (theirs.wall - base.wall):.2f}", f"{cpu / (theirs.cpu - base.cpu):.2f}"]
+        over = [f"{wall:.2f}", ratios[0], f"{cpu:.2f}", ratios[1]] if name != bare else [""] * 4
+        cells = [name, str(row.hosts or ""), f"{row.wall:.2f}", *over, f"{row.memory:.0f}", f"{row.size / 1024:.0f}"]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def listing(bench: Bench, domains: int, rounds: int) -> None:
+    for host, first, count in (("h1", 0, domains), ("h2", domains, domains // 2), ("h3", 2 * domains, domains // 2)):
+        define(bench.lab, host, first, count)
+    bare, theirs = "bare start-up", "community.libvirt, h1"
+    empty = bench.work / "bare.ini"
+    empty.write_text("[nobody]\n", encoding="utf-8")
+    every: dict[str, object] = {"states": []}
+    cases = {
+        bare: (empty, "--list"),
+        theirs: (bench.theirs(), "--list"),
+        "ours, h1": (bench.ours("all", **every), "--list"),
+        "ours, h1, the fields that theirs tells": (bench.ours("few", **every, hostvars=FEW), "--list"),
+        "ours, h1, only what runs (the default)": (bench.ours("running"), "--list"),
+        "ours, h1 to h3": (bench.ours("three", 3, **every), "--list"),
+        "ours, h1 to h3, the fields that theirs tells": (bench.ours("few3", 3, **every, hostvars=FEW), "--list"),
+        "community.libvirt, h1, --graph": (bench.theirs(), "--graph"),
+        "ours, h1, --graph": (bench.ours("all", **every), "--graph"),
+    }
+    print(f"\n{domains} domains on h1, {domains} on h2 and h3; {bench.transport}; medians of {rounds} rounds\n")
+    print(table(bench.compare(cases, rounds), bare, theirs), flush=True)
+
+
+@contextmanager
+def guests(lab: Lab, count: int) -> Iterator[list[str]]:
+    """So many running guests with an agent that answers, on h1."""
+    from contextlib import closing
+
+    disks = lab.run / "h1" / "default"
+    names = [f"agent{number:02}" for number in range(count)]
+    with closing(lab.connect()) as connection:
+        command("cp", str(lab.tiny), str(disks / "agents.qcow2"))
+        for name in names:
+            backing = ["-b", "/srv/default/agents.qcow2", "-F", "qcow2", f"/srv/default/{name}.qcow2"]
+            lab.host("h1", "qemu-img", "create", "-q", "-f", "qcow2", *backing)
+            text = command(str(ROOT / "tests/lab/tinyvm.sh"), name, f"/srv/default/{name}.qcow2").stdout
+            connection.defineXML(text).create()
+            lab.wait_agent("h1", name, 300)
+            lab.wait_address("h1", name, 300)
+    yield names
+
+
+def agents(bench: Bench, count: int) -> None:
+    """One agent that hangs among many: what it costs each inventory."""
+    running = {"include_unmanaged": True, "address_sources": ["agent", "lease"], "hostvars": ["name"]}
+    with guests(bench.lab, count) as names:
+        source = bench.ours("agents", **running)
+        theirs_well, well = bench.measure(bench.theirs()), bench.measure(source)
+        bench.lab.agent(
+            "h1", names[0], "guest-exec", path="/bin/sh", arg=["-c", "sleep 1; kill -STOP $(pidof qemu-ga)"]
+        )
+        time.sleep(3)
+        hung = bench.measure(source)
+        text = (bench.work / "answer.json").read_text(encoding="utf-8")
+        theirs_hung = bench.measure(bench.theirs())
+    found = json.loads(text)["_meta"]["hostvars"]
+    addressed = sum("ansible_host" in host for host in found.values())
+    print(f"\n{count} running guests, the agent of one stopped by SIGSTOP\n")
+    print("| inventory | all answer: s | one hangs: s |\n|---|--:|--:|")
+    for name, first, second in (("community.libvirt", theirs_well, theirs_hung), ("ours", well, hung)):
+        cells = [f"{one.wall:.2f}" if one else f"not within {LIMIT}" for one in (first, second)]
+        print(f"| {name} | {' | '.join(cells)} |")
+    print(f"\nours with one that hangs: {addressed} of {len(found)} guests have an address")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--domains", type=int, default=500, help="on h1, and on h2 and h3 together; 0 leaves this out")
+    parser.add_argument("--agents", type=int, default=0, help="running guests for the agent that hangs")
+    parser.add_argument("--transport", choices=("unix", "tls", "ssh"), default="tls")
+    asked = parser.parse_args()
+    lab = Lab()
+    was_up = bool(lab.hosts)
+    lab.up(3)
+    try:
+        bench = Bench(lab, asked.transport)
+        lab.wipe()
+        if asked.domains:
+            listing(bench, asked.domains, asked.rounds)
+            lab.wipe()
+        if asked.agents:
+            agents(bench, asked.agents)
+    finally:
+        if was_up:
+            lab.wipe()
+        else:
+            lab.script("down", "--purge")
+
+
+if __name__ == "__main__":
+    main()

@@ -123,7 +123,10 @@ options:
       - Each is the name of a network, or a dictionary with V(name), V(ip) (a fixed address), V(mac) and V(model)
         (V(virtio), V(e1000), V(e1000e), V(rtl8139), V(vmxnet3), V(ne2k_pci) or V(pcnet)).
       - On a network without an address range of its own, V(ip) has its prefix length too, for example V(10.0.0.5/24).
-      - A fixed address is handed out by DHCP on isolated and routed networks, and by cloud-init on shared and l2 ones.
+      - A fixed address is set in the guest by cloud-init. On isolated and routed networks of
+        M(ablestack.kvm.ablestack_network) it is handed out by DHCP instead, and has the VM's name in the network's DNS.
+      - With V(auto) as the V(ip), the lowest address of such a network that is neither reserved nor leased becomes the
+        fixed one of a new NIC. A NIC that has a fixed address keeps it.
       - A MAC address is generated when left out, and kept for the life of the VM.
     type: list
     elements: raw

@@ -9,7 +9,7 @@ from typing import Any
 
 from ..core.model.errors import AblestackError, invalid
 from ..core.model.values import check_file_stem, check_mac, check_vm_name, disk_bytes, memory_mib
-from ..core.model.vm_spec import STATES, WAITS, DiskSpec, NicSpec, VmSpec
+from ..core.model.vm_spec import AUTO, STATES, WAITS, DiskSpec, NicSpec, VmSpec
 from .checks import (
     Check,
     address,
@@ -115,7 +115,7 @@ def _nic(value: Any, what: str) -> NicSpec:
     model = entry.get("model", "")
     return NicSpec(
         network=filled(entry["name"], f"name of {what}"),
-        ip=address(entry.get("ip", ""), f"ip of {what}"),
+        ip=AUTO if entry.get("ip") == AUTO else address(entry.get("ip", ""), f"ip of {what}"),
         mac=check_mac(mac) if mac else "",
         model=one_of(NIC_MODELS)(model, f"model of {what}") if model else "",
     )
@@ -126,7 +126,7 @@ def _nics(value: Any, what: str) -> tuple[NicSpec, ...]:
     if not nics:
         raise invalid("networks is an empty list", "a VM has at least one network: name it, or leave networks out")
     no_repeats((nic.mac for nic in nics if nic.mac), "MAC address")
-    no_repeats((f"{nic.ip} in {nic.network}" for nic in nics if nic.ip), "address")
+    no_repeats((f"{nic.ip} in {nic.network}" for nic in nics if nic.ip not in ("", AUTO)), "address")
     return nics
 
 

@@ -180,11 +180,17 @@ class NetworkFacts:
     mtu: int = 0
     vlan: int = 0
     openvswitch: bool = False
+    leases: tuple[Lease, ...] = ()  # of its DHCP, where they were asked for
 
     @property
     def managed(self) -> bool:
         """Whether this collection made it."""
         return self.record is not None
+
+    @property
+    def reserves(self) -> bool:
+        """Whether VMs get fixed addresses by reservations in it. DHCP of IPv6 knows no MAC addresses to go by."""
+        return self.managed and self.forward in ("nat", "route", "open") and bool(self.cidr) and ":" not in self.cidr
 
     @property
     def serves(self) -> bool:

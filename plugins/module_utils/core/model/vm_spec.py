@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from .values import UNSET, Maybe
 
 STATES = ("present", "started", "stopped", "restarted", "reinstalled", "destroyed", "recovered", "expunged")
+AUTO = "auto"
+"""As the address of a NIC: any free one of a network of ours, which then stays the NIC's."""
 WAITS = ("none", "running", "agent", "ip", "ssh", "cloud_init")
 
 

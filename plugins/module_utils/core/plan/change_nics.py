@@ -16,7 +16,7 @@ from ..model.resources import NetworkFacts
 from ..model.seed_content import SeedNic
 from ..model.values import UNSET
 from ..model.vm import NicConfig, NicRecord, VmConfig, VmFacts
-from ..model.vm_spec import NicSpec
+from ..model.vm_spec import AUTO, NicSpec
 from .change_disks import home_of
 from .edits import Edits
 from .nics import NicPlan, plan_nic
@@ -119,7 +119,8 @@ def _planned(
     if have.network != spec.network:
         edits.changes.append(Change(f"networks.{have.mac}", have.network, spec.network, LIVE))
         _release(request, have.mac, own, edits)
-    planned = _on_network(request, vm, replace(spec, mac=have.mac, model=config.model), position, matches)
+    kept = replace(spec, mac=have.mac, model=config.model)
+    planned = _on_network(request, vm, kept, have.mac, position, matches)
     if planned.record.ip != match.ip:
         path = f"networks.{spec.network}.ip"
         edits.changes.append(Change(path, match.ip, planned.record.ip, NEXT_BOOT))
@@ -132,7 +133,7 @@ def _plugged(
 ) -> NicPlan:
     spec = match.spec
     mac = spec.mac or _new_mac(vm, spec.network, position, matches)
-    planned = _on_network(request, vm, replace(spec, mac=mac), position, matches)
+    planned = _on_network(request, vm, spec, mac, position, matches)
     after = {"mac": planned.config.mac, "ip": planned.record.ip}
     edits.changes.append(Change(f"networks.{spec.network}", None, after, LIVE))
     _reserve(planned, edits)
@@ -153,21 +154,23 @@ def _write_seed(request: VmRequest, vm: VmFacts, matches: list[NicMatch], plans:
                 kept.append(plan.config.mac)
             else:
                 spec = replace(match.spec, ip=ip, mac=plan.config.mac)
-                seed = _on_network(request, vm, spec, position, matches).seed
+                seed = _on_network(request, vm, spec, spec.mac, position, matches).seed
         seeds.append(seed)
     edits.seed_nics, edits.seed_kept = tuple(seeds), tuple(kept)
 
 
-def _on_network(request: VmRequest, vm: VmFacts, spec: NicSpec, position: int, matches: list[NicMatch]) -> NicPlan:
+def _on_network(
+    request: VmRequest, vm: VmFacts, spec: NicSpec, mac: str, position: int, matches: list[NicMatch]
+) -> NicPlan:
     """The NIC as its network has it; what the VM itself, or a killed run for it, holds there is free."""
     site = home_of(request)
     network = site.networks[spec.network]
-    network = replace(network, reservations=tuple(row for row in network.reservations if row.mac != spec.mac))
+    network = replace(network, reservations=tuple(row for row in network.reservations if row.mac != mac))
     taken = dict(site.addresses_taken)
     for other, match in enumerate(matches):
         if other != position and match.have is not None and match.ip and not match.moves:
             taken[match.ip] = vm.name
-    return plan_nic(spec, network, spec.mac, vm.name, taken)
+    return plan_nic(spec, network, mac, vm.name, taken)
 
 
 def _reserve(planned: NicPlan, edits: Edits) -> None:
@@ -237,7 +240,9 @@ def _new_mac(vm: VmFacts, network: str, position: int, matches: Iterable[NicMatc
 
 
 def _plain(ip: str) -> str:
-    """The address alone, as the record keeps it."""
+    """The address alone, as the record keeps it; one that is still to be chosen is none that any NIC has."""
+    if ip == AUTO:
+        return ip
     try:
         return str(ip_interface(ip).ip)
     except ValueError as error:

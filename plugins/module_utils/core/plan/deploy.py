@@ -15,7 +15,7 @@ from ..model.values import gib
 from ..model.vm import CDROM_DEVICE, DiskConfig, DiskRecord, Mark, Phase, Power, VmConfig, VmFacts, VmRecord
 from ..model.vm_spec import VmSpec
 from .disks import DiskPlan, assign_devices, check_number, data_disk
-from .nics import NicPlan, plan_nic
+from .nics import NicPlan, one_name, plan_nic
 from .offering import Compute, compute_of, root_size
 from .request import Site, VmRequest
 from .steps import (
@@ -49,7 +49,7 @@ def plan_deploy(request: VmRequest, site: Site) -> Plan[VmFacts]:
     steps.append(DefineVm(replace(config, record=deploying)))
     steps += [step for disk in disks for step in disk.steps]
     steps.append(WriteSeed(site.host.spec.pool, names.seed_volume, _seed(request, names, nics)))
-    steps += [Reserve(nic.config.network, nic.reservation) for nic in nics if nic.reservation]
+    steps += [Reserve(nic.config.network, row) for nic, row in zip(nics, one_name(nics)) if row]
     if record.autostart:
         steps.append(SetAutostart(fresh.id, True))
     if wants_start:

@@ -9,6 +9,7 @@ from dataclasses import replace
 from ..model.errors import AblestackError, Code, invalid
 from ..model.naming import VmNames, claim_generation
 from ..model.plan_parts import Change, Plan, Step
+from ..model.resources import Reservation
 from ..model.values import later
 from ..model.vm import DiskRecord, Mark, Phase, VmFacts, VmRecord
 from .power import off, stop_steps
@@ -18,6 +19,7 @@ from .steps import (
     Claim,
     DeleteOwnVolumes,
     DeleteVolume,
+    NameReservation,
     Release,
     Rename,
     SetAutostart,
@@ -49,11 +51,26 @@ def not_managed(vm: VmFacts) -> AblestackError:
 
 def heal(vms: tuple[VmFacts, ...]) -> tuple[Step, ...]:
     """Finishes destroys that were killed between the mark and the rename, so that the name is free."""
-    return tuple(
-        Rename(vm.id, names_of(vm).destroyed_domain)
-        for vm in vms
-        if vm.phase is Phase.DESTROYED and vm.config.domain_name == names_of(vm).domain
-    )
+    steps: list[Step] = []
+    for vm in vms:
+        if vm.phase is Phase.DESTROYED and vm.config.domain_name == names_of(vm).domain:
+            steps += [*name_addresses(record_of(vm), ""), Rename(vm.id, names_of(vm).destroyed_domain)]
+    return tuple(steps)
+
+
+def name_addresses(record: VmRecord, name: str) -> list[Step]:
+    """The VM's name in the DNS of its networks, where it has fixed addresses; an empty one leaves it to others.
+
+    A destroyed VM keeps its addresses, but its name may be deployed anew, and libvirt has each name once in a network.
+    """
+    steps: list[Step] = []
+    named: set[str] = set()
+    for nic in record.nics:
+        if nic.ip and ":" not in nic.ip:
+            own = "" if nic.network in named else name
+            named.add(nic.network)
+            steps.append(NameReservation(nic.network, Reservation(nic.mac, nic.ip, own)))
+    return steps
 
 
 def plan_destroy(request: VmRequest) -> Plan[VmFacts]:
@@ -74,6 +91,7 @@ def plan_destroy(request: VmRequest) -> Plan[VmFacts]:
     steps.append(SetRecord(vm.id, marked))
     if record.autostart:
         steps.append(SetAutostart(vm.id, False))
+    steps += name_addresses(record, "")
     steps.append(Rename(vm.id, names_of(vm).destroyed_domain))
     config = replace(vm.config, record=marked, domain_name=names_of(vm).destroyed_domain)
     after = replace(off(vm), config=config)
@@ -111,7 +129,7 @@ def plan_recover(request: VmRequest) -> Plan[VmFacts]:
     """From Destroyed to Stopped under the old name; the newest of several, unless the id says which."""
     vm = request.existing
     if vm is not None and (not request.spec.id or vm.id == request.spec.id):
-        return Plan(predicted=vm)
+        return _recovered(vm) if vm.phase is Phase.RECOVERING else Plan(predicted=vm)
     chosen = next((found for found in request.destroyed if found.phase in (Phase.DESTROYED, Phase.RECOVERING)), None)
     if chosen is None:
         if request.destroyed:
@@ -132,18 +150,32 @@ def plan_recover(request: VmRequest) -> Plan[VmFacts]:
             "destroy or expunge that one first",
         )
     record, names = record_of(chosen), names_of(chosen)
-    settled = replace(record, mark=Mark())
     recovering = replace(record, mark=replace(record.mark, phase=Phase.RECOVERING, owner=request.fresh.owner))
     steps: tuple[Step, ...] = (
         _claim(request, chosen),
         SetRecord(chosen.id, recovering),
         Rename(chosen.id, names.domain),
     )
-    if record.autostart:
-        steps += (SetAutostart(chosen.id, True),)
-    steps += (SetRecord(chosen.id, settled),)
-    after = replace(chosen, config=replace(chosen.config, record=settled, domain_name=names.domain))
-    return Plan((Change("state", chosen.state, after.state),), steps, predicted=after)
+    renamed = replace(chosen, config=replace(chosen.config, domain_name=names.domain))
+    rest = _recovered(renamed)
+    changes = (Change("state", chosen.state, rest.predicted.state if rest.predicted else ""),)
+    return Plan(changes, steps + rest.steps, predicted=rest.predicted)
+
+
+def _recovered(vm: VmFacts) -> Plan[VmFacts]:
+    """What is left to do for a VM that has its name back."""
+    record = record_of(vm)
+    settled = replace(record, mark=Mark())
+    after = replace(vm, config=replace(vm.config, record=settled))
+    return Plan(
+        (Change("state", vm.state, after.state),), (*restore(record, vm), SetRecord(vm.id, settled)), predicted=after
+    )
+
+
+def restore(record: VmRecord, vm: VmFacts) -> list[Step]:
+    """What destroying it has taken away beside its name: starting with its host, and its name in the DNS."""
+    steps: list[Step] = [SetAutostart(vm.id, True)] if record.autostart else []
+    return steps + name_addresses(record, names_of(vm).domain)
 
 
 def plan_expunge(request: VmRequest) -> Plan[VmFacts]:

@@ -4,8 +4,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Interface, IPv6Interface, ip_interface, ip_network
 
 from ..model.errors import AblestackError, Code, invalid
@@ -13,7 +13,10 @@ from ..model.resources import NetworkFacts, Reservation
 from ..model.seed_content import SeedNic
 from ..model.values import check_mac
 from ..model.vm import NicConfig, NicRecord
-from ..model.vm_spec import NicSpec
+from ..model.vm_spec import AUTO, NicSpec
+
+_OWN_MACS = "52:54:"
+"""What the MACs of VMs begin with that nobody gave one: ours, and QEMU's."""
 
 
 @dataclass(frozen=True)
@@ -29,20 +32,103 @@ class NicPlan:
 def plan_nic(spec: NicSpec, network: NetworkFacts, mac: str, vm_name: str, taken: Mapping[str, str]) -> NicPlan:
     """The NIC for one entry of `networks`; `mac` is the drawn one, `taken` maps addresses and MACs to who has them."""
     mac = check_mac(spec.mac) if spec.mac else mac
-    _free(mac, "MAC address", network, taken)
+    address = _address_in(spec.ip, network) if spec.ip else None
+    if address and network.reserves and address.version == 4:
+        mac = _leasable(spec, str(address.ip), network, mac, taken)
+    _free(mac, "", mac, network, taken)
     config = NicConfig(mac=mac, network=network.name, model=spec.model or "virtio")
-    if not spec.ip:
+    if address is None:
         return NicPlan(config, NicRecord(mac, network.name), SeedNic(mac))
-    address = _address_in(spec.ip, network)
     ip = str(address.ip)
-    _free(ip, "address", network, taken)
+    _free(mac, ip, ip, network, taken)
     record = NicRecord(mac, network.name, ip)
-    if network.managed and network.forward in ("nat", "route", "open"):
+    if network.reserves and address.version == 4:
         return NicPlan(config, record, SeedNic(mac), Reservation(mac, ip, vm_name.lower()))
     # A network that is not ours is never changed, and one without DHCP cannot lease: the guest sets the address itself.
-    return NicPlan(
-        config, record, SeedNic(mac, str(address), network.gateway, (network.gateway,) if network.gateway else ())
+    gateway = network.gateway6 if network.cidr6 and address.version == 6 else network.gateway
+    servers = (network.dns_servers if network.forward == "bridge" else ()) or ((gateway,) if gateway else ())
+    return NicPlan(config, record, SeedNic(mac, str(address), gateway, servers))
+
+
+def one_name(plans: Iterable[NicPlan]) -> list[Reservation | None]:
+    """The NICs' reservations: a network's DNS has each name once, so the first NIC there has the VM's."""
+    named: set[str] = set()
+    reservations = []
+    for plan in plans:
+        row = plan.reservation
+        if row and plan.config.network in named:
+            row = replace(row, name="")
+        if row:
+            named.add(plan.config.network)
+        reservations.append(row)
+    return reservations
+
+
+def choose_addresses(
+    nics: tuple[NicSpec, ...], networks: Mapping[str, NetworkFacts], taken: Iterable[str]
+) -> tuple[NicSpec, ...]:
+    """The same with the lowest free address wherever any is wanted; `taken` are addresses that others have."""
+    used = {*taken, *(nic.ip.partition("/")[0] for nic in nics)}
+    chosen = []
+    for nic in nics:
+        ip = _lowest(networks[nic.network], used) if nic.ip == AUTO else nic.ip
+        used.add(ip)
+        chosen.append(replace(nic, ip=ip))
+    return tuple(chosen)
+
+
+def keep_addresses(nics: tuple[NicSpec, ...], own: Iterable[NicRecord]) -> tuple[NicSpec, ...]:
+    """The same with the address that a NIC has already wherever any is wanted."""
+    named = {(nic.network, nic.ip) for nic in nics}
+    left = [nic for nic in own if nic.ip and (nic.network, nic.ip) not in named]
+    kept = []
+    for nic in nics:
+        mine = [one for one in left if one.network == nic.network and nic.mac in ("", one.mac)]
+        if nic.ip == AUTO and mine:
+            left.remove(mine[0])
+            kept.append(replace(nic, ip=mine[0].ip))
+        else:
+            kept.append(nic)
+    return tuple(kept)
+
+
+def _lowest(network: NetworkFacts, used: set[str]) -> str:
+    if not network.reserves:
+        raise invalid(
+            f"network '{network.name}' is none whose addresses we hand out, so there is no free one to be found",
+            "write the address, or use an isolated or routed network made by ablestack_network",
+        )
+    known = {network.gateway, *(row.ip for row in network.reservations), *(lease.ip for lease in network.leases)}
+    for address in ip_network(network.cidr).hosts():
+        if str(address) not in known and str(address) not in used:
+            return str(address)
+    raise AblestackError(
+        Code.INSUFFICIENT_CAPACITY,
+        f"network '{network.name}' has no free address left in {network.cidr}",
+        "expunge VMs that are not needed any more, or use another network",
     )
+
+
+def _leasable(spec: NicSpec, ip: str, network: NetworkFacts, mac: str, taken: Mapping[str, str]) -> str:
+    """The MAC that DHCP will give this address to. While it is leased to another one, that is this other one.
+
+    A lease outlives the VM that had it, for libvirt cannot end it; a new VM takes it over with its MAC.
+    """
+    lease = next((lease for lease in network.leases if lease.ip == ip and lease.mac != mac), None)
+    if lease is None:
+        return mac
+    holder = taken.get(lease.mac) or next(
+        (row.name or row.mac for row in network.reservations if row.mac == lease.mac), ""
+    )
+    if holder or spec.mac or not lease.mac.startswith(_OWN_MACS):
+        who = f"'{holder or lease.hostname or lease.mac}'"
+        raise AblestackError(
+            Code.CONFLICT,
+            f"address {ip} on network '{network.name}' is leased to {who} ({lease.mac})",
+            "choose another one, or wait until the lease has ended",
+            mac=lease.mac,
+        )
+    return lease.mac
 
 
 def _address_in(text: str, network: NetworkFacts) -> IPv4Interface | IPv6Interface:
@@ -57,24 +143,27 @@ def _address_in(text: str, network: NetworkFacts) -> IPv4Interface | IPv6Interfa
                 "write it with the address, such as 10.0.0.5/24",
             )
         return given
-    subnet = ip_network(network.cidr, strict=False)
+    cidr = network.cidr6 if network.cidr6 and given.version == 6 else network.cidr
+    subnet = ip_network(cidr, strict=False)
     if given.ip not in subnet or given.ip in (subnet.network_address, subnet.broadcast_address):
         raise invalid(
             f"address {given.ip} is not usable in network '{network.name}'", f"choose a host address of {subnet}"
         )
-    if str(given.ip) == network.gateway:
+    if str(given.ip) in (network.gateway, network.gateway6):
         raise AblestackError(
             Code.CONFLICT, f"address {given.ip} is the gateway of network '{network.name}'", "choose another address"
         )
     return ip_interface(f"{given.ip}/{subnet.prefixlen}")
 
 
-def _free(value: str, what: str, network: NetworkFacts, taken: Mapping[str, str]) -> None:
+def _free(mac: str, ip: str, value: str, network: NetworkFacts, taken: Mapping[str, str]) -> None:
+    """The MAC or the address is nobody else's; an address reserved by hand for this very MAC is."""
     holder = taken.get(value)
     for reservation in network.reservations:
-        if value in (reservation.ip, reservation.mac):
+        if ip and reservation.ip == ip and reservation.mac != mac:
             holder = reservation.name or reservation.mac
     if holder:
+        what = "address" if ip else "MAC address"
         raise AblestackError(
             Code.CONFLICT, f"{what} {value} on network '{network.name}' is taken by '{holder}'", "choose a free one"
         )

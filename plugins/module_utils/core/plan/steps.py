@@ -151,6 +151,17 @@ class Release(Step):
 
 
 @dataclass(frozen=True)
+class NameReservation(Step):
+    """Gives the reservation of a MAC this name in the network's DNS, none where it is empty.
+
+    One that is gone is made again only to be named; in a network that is not ours there is none.
+    """
+
+    network: str
+    reservation: Reservation
+
+
+@dataclass(frozen=True)
 class Start(Step):
     """Boots it."""
 

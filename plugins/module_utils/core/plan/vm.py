@@ -18,6 +18,7 @@ from .lifecycle import (
     plan_destroy,
     plan_expunge,
     plan_recover,
+    restore,
 )
 from .power import off, on, plan_power, stop_steps
 from .request import VmRequest
@@ -110,7 +111,8 @@ def _settled(before: VmFacts, plan: Plan[VmFacts]) -> Plan[VmFacts]:
     record = replace(vm.record, mark=Mark())
     after = replace(vm, config=replace(vm.config, record=record))
     changes = plan.changes or (Change("state", before.state, after.state),)
-    return replace(plan, changes=changes, steps=(*plan.steps, SetRecord(vm.id, record)), predicted=after)
+    owed = restore(record, vm) if before.phase is Phase.RECOVERING else []
+    return replace(plan, changes=changes, steps=(*plan.steps, *owed, SetRecord(vm.id, record)), predicted=after)
 
 
 def _apply(request: VmRequest, edits: Edits, vm: VmFacts) -> Plan[VmFacts]:

@@ -112,6 +112,15 @@ def _create(host: Host, step: verbs.CreateVolume) -> None:
     host.create_volume(step.volume)
 
 
+def _name_reservation(host: Host, step: verbs.NameReservation) -> None:
+    network = host.network(step.network)
+    if network is None or not network.reserves:
+        return
+    own = next((row for row in network.reservations if row.mac == step.reservation.mac), None)
+    if (own is not None or step.reservation.name) and own != step.reservation:
+        host.reserve(step.network, step.reservation)
+
+
 def _delete_own(host: Host, step: verbs.DeleteOwnVolumes) -> None:
     for name in host.volume_names(step.pool):
         if name.startswith(step.prefix):
@@ -162,6 +171,7 @@ _DO: dict[type, Callable[[Host, Any], Any]] = {
     verbs.WriteSeed: write_seed,
     verbs.Reserve: lambda host, step: host.reserve(step.network, step.reservation),
     verbs.Release: lambda host, step: host.release(step.network, step.mac),
+    verbs.NameReservation: _name_reservation,
     verbs.Start: lambda host, step: host.start(step.vm_id),
     verbs.Resume: lambda host, step: host.resume(step.vm_id),
     verbs.Shutdown: _shutdown,

@@ -13,10 +13,11 @@ from ..model.resources import HostFacts, NetworkFacts, PoolFacts, Template
 from ..model.vm import Phase, VmFacts
 from ..model.vm_spec import DiskSpec, NicSpec, VmSpec
 from ..plan.change import Needs, needs_of
+from ..plan.nics import keep_addresses
 from ..plan.offering import pool_of_disk
 from ..plan.request import Site, VmRequest
 from .infrastructure import Infrastructure
-from .survey import check_boot, data_volumes, find_image, find_network, taken_addresses
+from .survey import check_boot, data_volumes, find_image, find_network, taken_addresses, with_addresses_chosen
 
 _STATES = ("present", "started", "stopped", "restarted", "reinstalled")
 
@@ -26,10 +27,14 @@ def with_home(infra: Infrastructure, request: VmRequest) -> VmRequest:
     vm = request.existing
     if vm is None or vm.record is None or vm.phase is Phase.DEPLOYING or request.spec.state not in _STATES:
         return request
+    if request.spec.networks:
+        nics = keep_addresses(request.spec.networks, vm.record.nics)
+        request = replace(request, spec=replace(request.spec, networks=nics))
     needs = needs_of(request, vm)
     if not needs:
         return request
-    return replace(request, home=survey_home(infra.host(vm.host.name), request.spec, infra.catalog, vm, needs))
+    home = survey_home(infra.host(vm.host.name), request.spec, infra.catalog, vm, needs)
+    return replace(request, spec=with_addresses_chosen(infra, request.spec, home), home=home)
 
 
 def survey_home(host: Host, spec: VmSpec, catalog: Catalog, vm: VmFacts, needs: Needs) -> Site:
@@ -79,7 +84,7 @@ def _template(host: Host, name: str) -> Template | None:
 def _network(host: Host, name: str, wanted: tuple[NicSpec, ...], vm: VmFacts) -> NetworkFacts | None:
     """A wanted network has to be there; one that only a NIC that goes is on may be gone itself."""
     try:
-        return find_network(host, name, vm)
+        return find_network(host, name, vm, wanted)
     except AblestackError as error:
         if error.code in (Code.NOT_FOUND, Code.INVALID_STATE) and name not in {nic.network for nic in wanted}:
             return None

@@ -31,6 +31,8 @@ class Infrastructure:
         self._hosts: dict[str, Host | AblestackError] = {}
         self._more: list[Host] = []
         self._locks = {spec.name: Lock() for spec in catalog.hosts}
+        self._promised: dict[str, set[str]] = {}
+        self._promising = Lock()
 
     def __enter__(self) -> Infrastructure:
         return self
@@ -47,7 +49,14 @@ class Infrastructure:
         """The same connections seen through a catalog of one host, for work that concerns no other."""
         narrow = Infrastructure(replace(self.catalog, hosts=(spec,)), self._open, self.check)
         narrow._hosts, narrow._locks = self._hosts, self._locks
+        narrow._promised, narrow._promising = self._promised, self._promising
         return narrow
+
+    def through(self, glass: Opener) -> Infrastructure:
+        """The same hosts, each as `glass` shows it; the connections stay ours to close."""
+        seen = Infrastructure(self.catalog, glass, self.check)
+        seen._promised, seen._promising = self._promised, self._promising
+        return seen
 
     def host(self, name: str) -> Host:
         """The connected host of that name; a host found unreachable stays so for the rest of the task."""
@@ -62,6 +71,14 @@ class Infrastructure:
         if isinstance(found, AblestackError):
             raise found
         return found
+
+    def promise(self, host: str, choose: Callable[[frozenset[str]], T], addresses: Callable[[T], Iterable[str]]) -> T:
+        """Chooses addresses on a host for a VM, apart from those that this process has chosen for others there."""
+        with self._promising:
+            promised = self._promised.setdefault(host, set())
+            chosen = choose(frozenset(promised))
+            promised.update(addresses(chosen))
+            return chosen
 
     def another(self, name: str) -> Host:
         """One more connection to that host, for calls that may hang and must not hold up the others."""

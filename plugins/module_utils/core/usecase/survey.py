@@ -15,7 +15,8 @@ from ..model.naming import data_volume
 from ..model.resources import HostFacts, NetworkFacts, PoolFacts, Template, VolumeFacts
 from ..model.values import UNSET
 from ..model.vm import VmFacts
-from ..model.vm_spec import DiskSpec, VmSpec
+from ..model.vm_spec import AUTO, DiskSpec, NicSpec, VmSpec
+from ..plan.nics import choose_addresses
 from ..plan.offering import compute_of, pool_of_disk
 from ..plan.placement import Candidate, Demand, Placement, place
 from ..plan.request import Site
@@ -63,14 +64,14 @@ def choose_site(
 
 def _survey(host: Host, spec: VmSpec, catalog: Catalog, without: VmFacts | None) -> _Found:
     """Everything about one host; what it lacks is kept as an error, for the placement's reasons."""
-    groups = spec.affinity_groups or ()
+    groups, nics = spec.affinity_groups or (), spec.networks or ()
     try:
         members = _members(host, groups, without) if groups else {}
         template, template_path = find_image(host, spec.template, "template")
         iso, iso_path = find_image(host, iso_of(spec), "ISO")
         facts = _facts(host, spec, catalog, template)
         check_boot(host.spec, facts, spec, template)
-        networks = {nic.network: find_network(host, nic.network, without) for nic in spec.networks or ()}
+        networks = {nic.network: find_network(host, nic.network, without, nics) for nic in nics}
         pools = _pools(host, spec, catalog)
         site = Site(
             host=facts,
@@ -146,7 +147,8 @@ def check_boot(host: HostSpec, facts: HostFacts, spec: VmSpec, template: Templat
         raise AblestackError(Code.UNSUPPORTED, f"host '{host.name}' cannot emulate a TPM", "install swtpm there")
 
 
-def find_network(host: Host, name: str, without: VmFacts | None) -> NetworkFacts:
+def find_network(host: Host, name: str, without: VmFacts | None, nics: tuple[NicSpec, ...]) -> NetworkFacts:
+    """The network, with its leases where one of the NICs is to have a fixed address of its DHCP."""
     network = host.network(name)
     if network is None:
         raise AblestackError(
@@ -159,7 +161,26 @@ def find_network(host: Host, name: str, without: VmFacts | None) -> NetworkFacts
             Code.INVALID_STATE, f"network '{name}' on host '{host.spec.name}' is not active", "start it first"
         )
     gone = {nic.mac for nic in without.config.nics} if without else set()
-    return replace(network, reservations=tuple(row for row in network.reservations if row.mac not in gone))
+    fixed = network.reserves and any(nic.ip and nic.network == name for nic in nics)
+    return replace(
+        network,
+        reservations=tuple(row for row in network.reservations if row.mac not in gone),
+        leases=host.leases(name) if fixed else (),
+    )
+
+
+def with_addresses_chosen(infra: Infrastructure, spec: VmSpec, site: Site) -> VmSpec:
+    """The spec with a free address of the site wherever any is wanted."""
+    wanted = spec.networks or ()
+    if all(nic.ip != AUTO for nic in wanted):
+        return spec
+    taken = site.addresses_taken
+    nics = infra.promise(
+        site.host.spec.name,
+        lambda promised: choose_addresses(wanted, site.networks, {*taken, *promised}),
+        lambda chosen: [nic.ip for nic in chosen],
+    )
+    return replace(spec, networks=nics)
 
 
 def _pools(host: Host, spec: VmSpec, catalog: Catalog) -> dict[str, PoolFacts]:

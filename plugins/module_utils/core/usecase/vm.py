@@ -32,7 +32,7 @@ from .home import with_home
 from .infrastructure import Infrastructure
 from .locate import Located, locate
 from .owner import current_owner, is_abandoned
-from .survey import choose_site
+from .survey import choose_site, with_addresses_chosen
 from .waiting import wait_for, with_addresses
 
 _PATIENCE = 30.0  # seconds to wait for another process that works on the same VM
@@ -57,7 +57,7 @@ def _apply(infra: Infrastructure, spec: VmSpec, located: Located) -> Outcome:
     if request.existing is None and spec.deploys and spec.state not in ("destroyed", "recovered", "expunged"):
         located.require_all_hosts(spec.name)
         site, placement = choose_site(infra, spec, _draw(), half)
-        request = replace(request, site=site)
+        request = replace(request, spec=with_addresses_chosen(infra, spec, site), site=site)
     elif request.existing is None and not request.destroyed:
         located.require_all_hosts(spec.name or spec.id)
     plan = plan_vm(with_home(infra, request))

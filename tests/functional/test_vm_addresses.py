@@ -1,0 +1,187 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Fixed addresses of VMs in networks of ours: chosen, kept, named in the DNS, given up."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.errors import AblestackError, Code
+from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.resources import Lease, Reservation
+from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.vm_spec import NicSpec, VmSpec
+from ansible_collections.ablestack.kvm.plugins.module_utils.core.usecase.vm import apply_vm
+from support.memory_calls import Killed
+from support.memory_state import MemoryNetwork
+from support.networks import apply as apply_net
+from support.worlds import Controller, World, make_world
+
+FIXED = (NicSpec("lan", ip="10.10.10.50"),)
+AUTO = (NicSpec("lan", ip="auto"),)
+
+
+def run(controller: Controller, **options: Any) -> Any:
+    deploys = {"template": "tiny", "compute_offering": "small"} if "networks" in options else {}
+    with controller.infrastructure as infrastructure:
+        return apply_vm(infrastructure, VmSpec(**{"name": "web1", "wait": "none", **deploys, **options}))
+
+
+def lan(world: World) -> MemoryNetwork:
+    return world.state.networks["lan"]
+
+
+def rows(world: World) -> list[tuple[str, str]]:
+    """Addresses and names of all reservations."""
+    return sorted((row.ip, row.name) for row in lan(world).facts.reservations)
+
+
+def test_the_name_is_free_while_the_vm_is_destroyed_and_the_address_is_not() -> None:
+    world = make_world()
+    first = run(world.controller(), networks=FIXED).result["vm"]
+    assert rows(world) == [("10.10.10.50", "web1")]
+    run(world.controller(), state="destroyed")
+    assert rows(world) == [("10.10.10.50", "")]
+    with pytest.raises(AblestackError) as error:
+        run(world.controller(), networks=FIXED)
+    assert error.value.code is Code.CONFLICT
+    run(world.controller(), networks=(NicSpec("lan", ip="10.10.10.51"),))
+    assert rows(world) == [("10.10.10.50", ""), ("10.10.10.51", "web1")]
+    run(world.controller(), state="destroyed")
+    run(world.controller(), id=first["id"], state="recovered")
+    assert rows(world) == [("10.10.10.50", "web1"), ("10.10.10.51", "")]
+    run(world.controller(), state="expunged")
+    assert rows(world) == []
+
+
+@pytest.mark.parametrize("state", ["recovered", "present", "started"])
+def test_a_recovery_killed_anywhere_gives_the_name_back_in_the_end(state: str) -> None:
+    position = 0
+    while True:
+        position += 1
+        world = make_world()
+        run(world.controller(), networks=FIXED, autostart=True)
+        run(world.controller(), state="destroyed")
+        controller = world.controller()
+        controller.hosts["kvm01"].fail_at(position, Killed())
+        try:
+            run(controller, state="recovered")
+        except Killed:
+            pass
+        else:
+            break
+        if state != "recovered" and not any(one.config.domain_name == "web1" for one in world.state.domains.values()):
+            continue  # it has not its name yet, so only a recovery is about it
+        run(world.controller(), state=state)
+        assert rows(world) == [("10.10.10.50", "web1")], position
+        assert next(iter(world.state.domains.values())).autostart, position
+    assert position > 4
+
+
+def test_a_destroy_killed_anywhere_frees_the_name_for_the_next() -> None:
+    position = 0
+    while True:
+        position += 1
+        world = make_world()
+        run(world.controller(), networks=FIXED)
+        controller = world.controller()
+        controller.hosts["kvm01"].fail_at(position, Killed())
+        try:
+            run(controller, state="destroyed")
+        except Killed:
+            pass
+        else:
+            break
+        run(world.controller(), state="destroyed")
+        run(world.controller(), networks=(NicSpec("lan", ip="10.10.10.51"),))
+        assert rows(world) == [("10.10.10.50", ""), ("10.10.10.51", "web1")], position
+    assert position > 3
+
+
+def test_a_free_address_is_the_lowest_that_is_neither_reserved_nor_leased() -> None:
+    world = make_world()
+    lan(world).edit(reservations=(Reservation("52:54:00:00:00:01", "10.10.10.2"),))
+    lan(world).leases = (Lease("52:54:00:00:00:02", "10.10.10.3"),)
+    with world.controller(check=True).infrastructure as infrastructure:
+        spec = VmSpec(name="web1", template="tiny", compute_offering="small", networks=AUTO)
+        predicted = apply_vm(infrastructure, spec)
+    done = run(world.controller(), networks=AUTO)
+    assert predicted.after == done.after
+    assert done.result["vm"]["nics"][0]["ip"] == "10.10.10.4"
+    again = world.controller()
+    assert not run(again, networks=AUTO).changed
+    assert again.writes == []
+    second = run(world.controller(), name="web2", networks=(*AUTO, *AUTO)).result["vm"]
+    assert [nic["ip"] for nic in second["nics"]] == ["10.10.10.5", "10.10.10.6"]
+    assert ("10.10.10.6", "") in rows(world), "a network's DNS has each name once"
+    assert not run(world.controller(), name="web2", networks=(*AUTO, *AUTO)).changed
+    more = run(world.controller(), name="web1", networks=(*AUTO, NicSpec("default"), *AUTO))
+    assert [nic["ip"] for nic in more.result["vm"]["nics"]][0::2] == ["10.10.10.4", "10.10.10.7"]
+
+
+def test_vms_deployed_at_once_by_one_process_get_different_addresses() -> None:
+    world = make_world()
+    controller = world.controller(check=True)  # where nothing of one shows to the other
+    found = []
+    for name in ("web1", "web2"):
+        spec = VmSpec(name=name, template="tiny", compute_offering="small", networks=AUTO)
+        found.append(apply_vm(controller.infrastructure, spec).result["vm"]["nics"][0]["ip"])
+    assert found == ["10.10.10.2", "10.10.10.3"]
+
+
+def test_a_free_address_is_found_in_networks_of_ours_alone() -> None:
+    world = make_world()
+    apply_net(world, name="office", type="shared", bridge="br0", cidr="10.40.0.0/24")
+    for network in ("default", "office"):
+        with pytest.raises(AblestackError) as error:
+            run(world.controller(), networks=(NicSpec(network, ip="auto"),))
+        assert error.value.code is Code.INVALID_INPUT
+    apply_net(world, name="tiny", cidr="10.50.0.0/29")
+    for number in range(5):
+        run(world.controller(), name=f"web{number}", networks=(NicSpec("tiny", ip="auto"),))
+    with pytest.raises(AblestackError) as error:
+        run(world.controller(), name="one-more", networks=(NicSpec("tiny", ip="auto"),))
+    assert error.value.code is Code.INSUFFICIENT_CAPACITY
+
+
+def test_the_lease_of_a_vm_that_is_gone_is_taken_over_with_its_mac() -> None:
+    """Or the DHCP would not give the address to its new owner before the lease has ended."""
+    world = make_world()
+    first = run(world.controller(), networks=FIXED).result["vm"]["nics"][0]
+    assert [lease.ip for lease in lan(world).leases] == ["10.10.10.50"]
+    run(world.controller(), state="expunged")
+    second = run(world.controller(), networks=FIXED).result["vm"]["nics"][0]
+    assert (second["mac"], second["ip"]) == (first["mac"], first["ip"])
+    run(world.controller(), name="web2", networks=(NicSpec("lan"),))
+    leased = next(lease for lease in lan(world).leases if lease.mac != first["mac"])
+    for nic in (NicSpec("lan", ip=leased.ip), NicSpec("lan", ip=leased.ip, mac="52:54:00:00:00:09")):
+        with pytest.raises(AblestackError, match="web2") as error:
+            run(world.controller(), name="web3", networks=(nic,))
+        assert error.value.code is Code.CONFLICT
+    lan(world).leases = (Lease("02:00:00:00:00:01", "10.10.10.60", "laptop"),)
+    with pytest.raises(AblestackError, match="laptop"):
+        run(world.controller(), name="web3", networks=(NicSpec("lan", ip="10.10.10.60"),))
+
+
+def test_an_address_reserved_by_hand_is_for_the_vm_with_that_mac() -> None:
+    world = make_world()
+    mac = "52:54:00:00:00:07"
+    apply_net(world, name="lan", reservations=[{"mac": mac, "ip": "10.10.10.70", "name": "kept"}])
+    with pytest.raises(AblestackError):
+        run(world.controller(), networks=(NicSpec("lan", ip="10.10.10.70"),))
+    vm = run(world.controller(), networks=(NicSpec("lan", mac=mac),)).result["vm"]
+    assert vm["nics"][0]["mac"] == mac
+    assert rows(world) == [("10.10.10.70", "kept")]
+    run(world.controller(), state="expunged")
+    assert rows(world) == [("10.10.10.70", "kept")]
+
+
+def test_on_a_network_that_only_describes_its_segment_the_guest_is_told_all_of_it() -> None:
+    world = make_world()
+    told = {"cidr": "10.40.0.0/22", "gateway": "10.40.0.1", "dns_servers": ["10.40.0.2"]}
+    apply_net(world, name="office", type="shared", bridge="br0", **told)
+    run(world.controller(), networks=(NicSpec("office", ip="10.40.1.5"),))
+    seed = next(volume for name, volume in world.pool.volumes.items() if name.endswith("-seed.iso"))
+    assert b"10.40.1.5/22" in seed.content
+    assert b"10.40.0.2" in seed.content
+    assert world.state.networks["office"].facts.reservations == ()

@@ -58,6 +58,24 @@ def test_what_is_defined_is_read_back(host: Any) -> None:
     assert read(host, OTHERS).record is None
 
 
+def test_one_row_of_the_listing(host: Any) -> None:
+    assert (host.domain(ID), host.domain_named("web1")) == (None, None)
+    host.define(WEB)
+    host.start(ID)
+    row = DomainRef(ID, "web1", Power.RUNNING)
+    with counted_round_trips() as trips:
+        assert host.domain(ID) == row
+        assert trips.take() == ["virDomainGetState"]
+        assert host.domain_named("web1") == row
+        assert trips.take() == ["virDomainLookupByName", "virDomainGetState"]
+    host.power_off(ID)
+    host.rename(ID, "web2")
+    assert host.domain(ID) == DomainRef(ID, "web2", Power.OFF)
+    assert host.domain_named("web1") is None
+    host._domain(ID).undefine()  # somebody else
+    assert host.domain(ID) is None
+
+
 def test_a_name_is_taken_once(host: Any) -> None:
     host.define(WEB)
     error = refusal(host.define, TWIN)

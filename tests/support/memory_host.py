@@ -65,6 +65,17 @@ class MemoryHost(MemoryDevices, MemorySnapshots, MemoryNetworks):
         return tuple(DomainRef(vm_id, domain.config.domain_name, domain.power) for vm_id, domain in rows)
 
     @reads
+    def domain(self, vm_id: str) -> DomainRef | None:
+        found = self.state.domains.get(vm_id)
+        return DomainRef(vm_id, found.config.domain_name, found.power) if found else None
+
+    @reads
+    def domain_named(self, domain_name: str) -> DomainRef | None:
+        rows = self.state.domains.items()
+        named = (vm_id for vm_id, domain in rows if domain.config.domain_name == domain_name)
+        return next((DomainRef(vm_id, domain_name, self.state.domains[vm_id].power) for vm_id in named), None)
+
+    @reads
     def vm(self, ref: DomainRef) -> VmFacts:
         domain = self._domain(ref.id)
         return VmFacts(self.spec, domain.power, domain.config, domain.live if domain.active else None)

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from ..model.errors import AblestackError, Code
@@ -38,6 +39,24 @@ class LibvirtDomains(Session):
 
     def _ref(self, domain: Any, state: int) -> DomainRef:
         vm_id, power = self._keep(domain), power_of(state)
+        self._running[vm_id] = power is not Power.OFF
+        return DomainRef(vm_id, self._names[vm_id], power)
+
+    def domain(self, vm_id: str) -> DomainRef | None:
+        return self._row(lambda: self._domain(vm_id))
+
+    def domain_named(self, domain_name: str) -> DomainRef | None:
+        return self._row(lambda: self._domains[self._keep(self._connection.lookupByName(domain_name))])
+
+    def _row(self, look_up: Callable[[], Any]) -> DomainRef | None:
+        try:
+            with self._asks("look for a domain"):
+                domain = look_up()
+                vm_id, power = domain.UUIDString(), power_of(domain.state()[0])
+        except AblestackError as error:
+            if error.code is Code.NOT_FOUND:
+                return None
+            raise
         self._running[vm_id] = power is not Power.OFF
         return DomainRef(vm_id, self._names[vm_id], power)
 

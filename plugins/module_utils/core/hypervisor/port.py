@@ -32,6 +32,12 @@ class Domains(Protocol):
     def domains(self) -> tuple[DomainRef, ...]:
         """All domains of the host, running or not, in one round trip."""
 
+    def domain(self, vm_id: str) -> DomainRef | None:
+        """That row of the listing, None where there is none: it does not wait for other domains that are starting."""
+
+    def domain_named(self, domain_name: str) -> DomainRef | None:
+        """The same by the domain's name."""
+
     def vm(self, ref: DomainRef) -> VmFacts:
         """The domain in full: stored definition, and the running one where it runs (one round trip each)."""
 

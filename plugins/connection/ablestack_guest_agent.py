@@ -57,7 +57,7 @@ from ansible_collections.ablestack.kvm.plugins.module_utils.core.usecase.infrast
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.usecase.locate import locate
 from ansible_collections.ablestack.kvm.plugins.module_utils.face.connection import checked_uri, open_hosts
 
-PIECE = 512 * 1024
+PIECE = 256 * 1024
 UNREACHABLE = (Code.HOST_UNAVAILABLE, Code.AGENT_UNAVAILABLE, Code.NOT_FOUND, Code.INVALID_STATE)
 
 
@@ -134,6 +134,6 @@ class told:  # noqa: N801 - it is used as a function
 
 
 def pieces(file: Any) -> Iterator[bytes]:
-    """A file's content, as much at a time as one message carries."""
+    """A file's content, a little at a time."""
     while chunk := file.read(PIECE):
         yield chunk

@@ -6,14 +6,14 @@ from __future__ import annotations
 
 from base64 import b64decode, b64encode
 from collections.abc import Iterable, Iterator
+from contextlib import nullcontext, suppress
 from time import sleep
 from typing import Any, Callable
 
 from ..model.errors import AblestackError, Code
 
-PIECE = 512 * 1024
-"""Bytes of a file in one message: libvirt carries 4 MiB at most, and a slow guest takes a while for this."""
-STDIN_LIMIT = 2 * 1024 * 1024
+PIECE = 64 * 1024
+"""Bytes in one message. An agent reads a message to its end before it answers, and a slow guest is slow at that."""
 PAUSES = (0.01, 0.5)  # seconds between two looks whether a command has ended: the first, and the longest
 
 Ask = Callable[..., Any]
@@ -27,12 +27,8 @@ class LibvirtShell:
         self._ask, self._vm = ask, vm
 
     def run(self, command: tuple[str, ...], stdin: bytes = b"") -> tuple[int, bytes, bytes]:
-        if len(stdin) > STDIN_LIMIT:
-            raise AblestackError(
-                Code.UNSUPPORTED,
-                f"{len(stdin)} bytes of input are too many for the guest agent of {self._vm}",
-                "turn pipelining off for this task, so that files are copied instead",
-            )
+        if len(stdin) > PIECE:
+            command, stdin = self._reading(stdin, command), b""
         arguments: dict[str, Any] = {"path": command[0], "arg": list(command[1:]), "capture-output": True}
         if stdin:
             arguments["input-data"] = b64encode(stdin).decode()
@@ -50,15 +46,24 @@ class LibvirtShell:
         code = status["exitcode"] if "exitcode" in status else 128 + int(status.get("signal", 0))
         return int(code), b64decode(status.get("out-data", "")), b64decode(status.get("err-data", ""))
 
+    def _reading(self, content: bytes, command: tuple[str, ...]) -> tuple[str, ...]:
+        """The command, reading from a file that is gone as soon as it is open."""
+        code, output, errors = self.run(("/bin/sh", "-c", "umask 077 && mktemp"))
+        path = output.decode("utf-8", "replace").strip()
+        if code or not path:
+            raise self._failed("a temporary file", errors)
+        self.write(path, [content])
+        return ("/bin/sh", "-c", 'exec <"$0" && rm -f "$0" && exec "$@"', path, *command)
+
+    def _failed(self, what: str, errors: bytes) -> AblestackError:
+        hint = errors.decode("utf-8", "replace").strip()[:200]
+        return AblestackError(Code.INTERNAL, f"{what} in {self._vm} cannot be written", hint)
+
     def write(self, path: str, chunks: Iterable[bytes]) -> None:
         # The agent would make it readable and writable for everyone.
         code, _out, errors = self.run(("/bin/sh", "-c", 'umask 077 && : >"$0"', path))
         if code:
-            raise AblestackError(
-                Code.INTERNAL,
-                f"'{path}' in {self._vm} cannot be written",
-                errors.decode("utf-8", "replace").strip()[:200],
-            )
+            raise self._failed(f"'{path}'", errors)
         with _File(self._ask, path, "w") as handle:
             for chunk in chunks:
                 for start in range(0, len(chunk), PIECE):
@@ -90,5 +95,6 @@ class _File:
         self._handle = self._ask("guest-file-open", path=self._path, mode=self._mode)
         return self._handle
 
-    def __exit__(self, *_error: object) -> None:
-        self._ask("guest-file-close", handle=self._handle)
+    def __exit__(self, kind: type[BaseException] | None, *_error: object) -> None:
+        with suppress(AblestackError) if kind else nullcontext():  # the first error is the one to tell
+            self._ask("guest-file-close", handle=self._handle)

@@ -114,7 +114,9 @@ def read_network(text: str, active: bool, stored: str = "") -> NetworkFacts:
         dhcp_start=address.dhcp_start,
         dhcp_end=address.dhcp_end,
         reservations=tuple(
-            Reservation(host.mac.lower(), host.ip, host.name) for host in address.children(HostElement, "dhcp")
+            Reservation(host.mac.lower(), host.ip, host.name)
+            for host in address.children(HostElement, "dhcp")
+            if host.mac  # others go by what a DHCP client says of itself
         ),
         record=record,
         cidr6=cidr6,
@@ -256,20 +258,49 @@ def _set_dns(network: NetworkElement, after: NetworkFacts) -> None:
 
 
 def _set_addresses(network: NetworkElement, after: NetworkFacts) -> None:
-    _drop(network, "ip")
-    address = _address(after.gateway, after.cidr)
-    if after.dhcp_start:
-        address.add(RangeElement(start=after.dhcp_start, end=after.dhcp_end), "dhcp")
-    for row in after.reservations:
-        address.add(HostElement(mac=row.mac, ip=row.ip, name=row.name), "dhcp")
-    network.add(address)
-    if after.cidr6:
-        network.add(_address(after.gateway6, after.cidr6))
+    first, second = _addresses(network)
+    address = _set_address(network, first, after.cidr, after.gateway)
+    _set_range(address, after)
+    _set_reservations(address, after)
+    _set_address(network, second, after.cidr6, after.gateway6)
 
 
-def _address(gateway: str, cidr: str) -> AddressElement:
+def _set_address(network: NetworkElement, old: AddressElement, cidr: str, gateway: str) -> AddressElement:
+    """The element of that address: the old one, where there is one and it is of the same family."""
     family = "ipv6" if ":" in cidr else "ipv4"
-    return AddressElement(family=family, address=gateway, prefix=str(ip_network(cidr).prefixlen))
+    present = any(found is old.element for found in network.element.findall("ip"))
+    if present and (not cidr or old.family != family):
+        network.remove(old)
+        present = False
+    address = old if present else AddressElement(family=family)
+    if cidr:
+        address.address = gateway
+        address.netmask = ""
+        address.prefix = str(ip_network(cidr).prefixlen)
+        if not present:
+            network.add(address)
+    return address
+
+
+def _set_range(address: AddressElement, after: NetworkFacts) -> None:
+    ranges = address.children(RangeElement, "dhcp")
+    for spare in ranges[1 if after.dhcp_start else 0 :]:
+        address.remove(spare, "dhcp")
+    if after.dhcp_start:
+        address.dhcp_start = after.dhcp_start
+        address.dhcp_end = after.dhcp_end
+
+
+def _set_reservations(address: AddressElement, after: NetworkFacts) -> None:
+    wanted = {row.mac: row for row in after.reservations}
+    for host in address.children(HostElement, "dhcp"):
+        row = wanted.pop(host.mac.lower(), None)
+        if row:
+            host.ip, host.name = row.ip, row.name
+        elif host.mac:
+            address.remove(host, "dhcp")
+    for row in wanted.values():
+        address.add(HostElement(mac=row.mac, ip=row.ip, name=row.name), "dhcp")
 
 
 def _drop(network: NetworkElement, *tags: str) -> None:

@@ -75,7 +75,7 @@ def test_a_vm_started_meanwhile_is_not_cut_off() -> None:
     apply(world, **NET, domain="a.example")
     controller = world.controller()
     host = controller.hosts["kvm01"]
-    looks = len([name for name, _ in host.calls if name == "domains"])
+    looks = len([name for name, _args in host.calls if name == "domains"])
     host.act_at("network_states", lambda: vm(world, name="web1", state="started"), nth=2)
     with pytest.raises(AblestackError) as error, controller.infrastructure as infrastructure:
         apply_network(infrastructure, network_spec({"name": "blue", "state": "restarted"}))

@@ -14,14 +14,12 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 importlib.import_module("conftest")  # finds the collection
+UTILS = "ansible_collections.ablestack.kvm.plugins.module_utils"
 
-from ansible_collections.ablestack.kvm.plugins.module_utils.core.hypervisor.connection import open_host
-from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.catalog_reader import read_catalog
-from ansible_collections.ablestack.kvm.plugins.module_utils.core.usecase import execute, vm
-from ansible_collections.ablestack.kvm.plugins.module_utils.core.usecase.infrastructure import (
-    Infrastructure,
-)
-from ansible_collections.ablestack.kvm.plugins.module_utils.face.convert import vm_spec
+
+def ours(module: str, name: str) -> Any:
+    """Something of the collection, importable only now that it is found."""
+    return getattr(importlib.import_module(f"{UTILS}.{module}"), name)
 
 
 def main(job: dict[str, Any]) -> None:
@@ -38,10 +36,13 @@ def main(job: dict[str, Any]) -> None:
 
         return run
 
-    for kind, do in list(execute._DO.items()):
-        execute._DO[kind] = dying(do)
-    with Infrastructure(read_catalog(job["catalog"]), open_host) as infrastructure:
-        vm.apply_vm(infrastructure, vm_spec(job["options"]))
+    steps = ours("core.usecase.execute", "_DO")
+    for kind, do in list(steps.items()):
+        steps[kind] = dying(do)
+    catalog = ours("core.model.catalog_reader", "read_catalog")(job["catalog"])
+    connect = ours("core.hypervisor.connection", "open_host")
+    with ours("core.usecase.infrastructure", "Infrastructure")(catalog, connect) as infrastructure:
+        ours("core.usecase.vm", "apply_vm")(infrastructure, ours("face.convert", "vm_spec")(job["options"]))
 
 
 if __name__ == "__main__":

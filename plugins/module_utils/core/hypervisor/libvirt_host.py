@@ -13,7 +13,6 @@ from typing import Any
 from ..model.catalog import HostSpec
 from ..model.resources import HostFacts
 from ..xml.host_mapping import read_abilities, read_pool
-from .connection import Session
 from .libvirt_devices import LibvirtDevices
 from .libvirt_domains import LibvirtDomains
 from .libvirt_networks import LibvirtNetworks
@@ -28,7 +27,7 @@ class LibvirtHost(LibvirtDomains, LibvirtDevices, LibvirtSnapshots, LibvirtNetwo
     """port.Host."""
 
     def __init__(self, spec: HostSpec, connection: Any, read_only: bool, open_reader: Callable[[], Any]) -> None:
-        Session.__init__(self, spec, connection, read_only, open_reader)
+        super().__init__(spec, connection, read_only, open_reader)
         self._events = Events(connection)
         self._pools = {}
         self._volumes = {}

@@ -20,6 +20,7 @@ from ..xml.snapshot_mapping import (
     chain_of,
     continued,
     described,
+    disowned,
     is_ready,
     new_checkpoint,
     new_helper,
@@ -132,6 +133,14 @@ class LibvirtSnapshots(LibvirtGuests, LibvirtStorage):
         self._drop(vm_id, name, 0)
 
     def forget_snapshot(self, vm_id: str, name: str) -> None:
+        # libvirt takes the overlays it knows of a snapshot for merged once that is deleted, and has the descendants
+        # stand on the image below, although only the metadata goes: so it must know of none that they stand on
+        try:
+            self._edit(vm_id, name, disowned)
+        except AblestackError as error:
+            if error.code is Code.NOT_FOUND:
+                return
+            raise
         self._drop(vm_id, name, libvirt.VIR_DOMAIN_SNAPSHOT_DELETE_METADATA_ONLY)
 
     def _drop(self, vm_id: str, name: str, flags: int) -> None:

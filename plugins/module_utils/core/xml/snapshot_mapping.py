@@ -13,6 +13,7 @@ from .document import Document, DocumentError, Number, Text, serialize
 from .domain import BalloonElement, ControllerElement, DiskElement, DomainElement
 from .domain_mapping import DEVICES, read_domain
 
+DISOWNED = ".forgotten"  # behind the path of an overlay: no image of ours ends like that
 HELPER_MEMORY = 32  # MiB: its processors never run
 
 
@@ -96,6 +97,15 @@ def continued(text: str, overlays: Mapping[str, str]) -> str:
     for disk in snapshot.children(SnapshotDiskElement, "disks"):
         if disk.name in overlays and disk.snapshot == "external":
             disk.file = overlays[disk.name]
+    return snapshot.text
+
+
+def disowned(text: str) -> str:
+    """The same snapshot as if the VM had gone on from it in other overlays than it has, and any other snapshot."""
+    snapshot = _snapshot_of(text)
+    for disk in snapshot.children(SnapshotDiskElement, "disks"):
+        if disk.snapshot == "external":
+            disk.file = f"{disk.file}{DISOWNED}"
     return snapshot.text
 
 

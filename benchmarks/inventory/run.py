@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Measures the inventory beside community.libvirt's, on the same domains of the lab, with the same ansible-core.
 
-  ./dev shell benchmarks/inventory/run.py [--rounds 5] [--domains 500] [--agents 0] [--transport tls]
+  ./dev shell python benchmarks/inventory/run.py [--rounds 5] [--domains 500] [--agents 0] [--transport tls]
 
 Prints a Markdown table. The lab it starts it ends. With --agents 20, so many guests are started and the guest agent of
 one is stopped, to see who waits for it. Nothing is installed but into an environment of the benchmark's own.

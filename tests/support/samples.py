@@ -34,6 +34,7 @@ FULL_RECORD = VmRecord(
         expunge_at="2026-01-03T03:04:05Z",
         delete_data_disks=("data1", "data2"),
         owner=Owner("boot-id/4026531836", 4711, 123456, "t0ken"),
+        runs=True,
     ),
     display_name='Müller & Söhne <"web">\ttab\nline',
     group="shop",

@@ -32,6 +32,7 @@ class Phase(str, Enum):
     DEPLOYING = "deploying"  # defined, its volumes may be missing or half made
     STARTING = "starting"  # complete on disk, the first start was wanted and may not have happened
     RESTARTING = "restarting"  # it ran, was stopped for a change, and has to run again
+    REINSTALLING = "reinstalling"  # its root disk is being made anew
     DESTROYED = "destroyed"
     RECOVERING = "recovering"  # claimed to be recovered; the name says whether it got its own back
     EXPUNGING = "expunging"
@@ -53,13 +54,17 @@ class Owner:
 
 @dataclass(frozen=True)
 class Mark:
-    """The lifecycle mark: the phase, since when, and who works on it. `delete_data_disks` are disk names."""
+    """The lifecycle mark: the phase, since when, and who works on it. `delete_data_disks` are disk names.
+
+    `runs` tells that it has to run when that is done.
+    """
 
     phase: Phase = Phase.SETTLED
     since: str = ""
     expunge_at: str = ""
     delete_data_disks: tuple[str, ...] = ()
     owner: Owner | None = None
+    runs: bool = False
 
 
 @dataclass(frozen=True)

@@ -18,13 +18,17 @@ from .deploy import boot_of, public_keys
 from .edits import Edits, snapshots_exist
 from .lifecycle import names_of, record_of
 from .offering import Compute, compute_of
+from .reinstall import origin_of, reinstalls
 from .request import VmRequest
 from .steps import SetAutostart, WriteSeed
 
 
 @dataclass(frozen=True)
 class Needs:
-    """Data disks and networks to look up, the addresses in use, an ISO, the template, firmware, snapshots."""
+    """Data disks and networks to look up, the addresses in use, an ISO, the template, firmware, snapshots.
+
+    `root_pool` is where a new root disk is to be made, for which the template must be Ready.
+    """
 
     disks: tuple[DiskSpec, ...] = ()
     networks: tuple[str, ...] = ()
@@ -32,9 +36,10 @@ class Needs:
     template: str = ""
     firmware: bool = False
     snapshots: bool = False
+    root_pool: str = ""
 
     def __bool__(self) -> bool:
-        return bool(self.disks or self.networks or self.iso or self.template or self.firmware or self.snapshots)
+        return self != Needs()
 
 
 def needs_of(request: VmRequest, vm: VmFacts) -> Needs:
@@ -47,7 +52,7 @@ def needs_of(request: VmRequest, vm: VmFacts) -> Needs:
     networks = _networks_needed(request, vm)
     drive = record.disk("iso")
     boots = _boots_otherwise(request, vm.config)
-    return Needs(
+    needs = Needs(
         disks=disks.new if disks else (),
         networks=networks,
         iso=spec.attached_iso if spec.attached_iso and drive and drive.name != spec.attached_iso else "",
@@ -55,6 +60,13 @@ def needs_of(request: VmRequest, vm: VmFacts) -> Needs:
         firmware=boots,
         snapshots=bool(networks or sized or (disks and (disks.new or disks.gone))),
     )
+    if not reinstalls(request, vm):
+        return needs
+    template, iso = origin_of(request, record)
+    root = record.disk("root")
+    offered = request.catalog.disk_offering(spec.root_disk_offering).pool if spec.root_disk_offering else ""
+    pool = offered or (root.pool if root else vm.host.pool)
+    return replace(needs, template=template, iso=iso or needs.iso, firmware=True, snapshots=True, root_pool=pool)
 
 
 def _says_more(disk: DiskSpec) -> bool:

@@ -16,7 +16,7 @@ from ..model.vm import CDROM_DEVICE, DiskConfig, DiskRecord, Mark, Phase, Power,
 from ..model.vm_spec import VmSpec
 from .disks import DiskPlan, assign_devices, check_number, data_disk
 from .nics import NicPlan, one_name, plan_nic
-from .offering import Compute, compute_of, root_size
+from .offering import Compute, DiskSize, compute_of, root_size
 from .request import Site, VmRequest
 from .steps import (
     CloneVolume,
@@ -95,15 +95,21 @@ def _disks(request: VmRequest, site: Site, names: VmNames) -> list[DiskPlan]:
 
 
 def _root(request: VmRequest, site: Site, names: VmNames) -> DiskPlan:
-    spec, template = request.spec, site.template
-    size = root_size(spec, request.catalog, template.size if template else 0)
+    template = site.template
+    size = root_size(request.spec, request.catalog, template.size if template else 0)
+    return root_disk(site, names, size, request.spec.clone)
+
+
+def root_disk(site: Site, names: VmNames, size: DiskSize, clone: str) -> DiskPlan:
+    """A root disk from the site's template, or an empty one."""
+    template = site.template
     pool = site.pools.get(size.pool) if size.pool else site.pool
     if pool is None:
         raise AblestackError(Code.NOT_FOUND, f"pool '{size.pool}' of the root disk offering is not on this host")
     volume = VolumeSpec(pool.name, names.root_volume, size.size, fat=size.fat)
     step: tuple[Step, ...]
     needs = size.size if size.fat else 0
-    if template and spec.clone == "full":
+    if template and clone == "full":
         source = site.template_path.rpartition("/")[2]
         step = (CloneVolume(volume, site.host.spec.templates, source),)
         needs = template.file_size

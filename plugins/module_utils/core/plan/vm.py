@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from ..model.errors import AblestackError, Code
 from ..model.plan_parts import RESTART, Change, Plan
+from ..model.values import UNSET
 from ..model.vm import Mark, Phase, VmFacts
 from .change import compare
 from .deploy import plan_deploy
@@ -21,6 +22,7 @@ from .lifecycle import (
     restore,
 )
 from .power import off, on, plan_power, stop_steps
+from .reinstall import plan_reinstall, reinstalls
 from .request import VmRequest
 from .steps import SetRecord, Start
 
@@ -39,6 +41,8 @@ def plan_vm(request: VmRequest) -> Plan[VmFacts]:
         return plan_recover(request)
     if spec.state == "expunged":
         return plan_expunge(request)
+    if vm is None and spec.state == "reinstalled":
+        raise missing(request)
     if vm is None or vm.phase is Phase.DEPLOYING:
         return _deploy(request)
     return _existing(request, vm)
@@ -65,13 +69,14 @@ def _deploy(request: VmRequest) -> Plan[VmFacts]:
 def missing(request: VmRequest) -> AblestackError:
     """Said where a VM has to exist and does not."""
     spec = request.spec
+    deploy = "name a template or an iso to deploy it"
+    if spec.state == "reinstalled":
+        deploy = "deploy it with state: present"  # SEMANTICS 2.10
     gone = f"; a destroyed VM of that name can be recovered until {_until(request)}" if request.destroyed else ""
     return AblestackError(
         Code.NOT_FOUND,
         f"VM '{spec.name or spec.id}' does not exist{gone}",
-        "name a template or an iso to deploy it, or use state: recovered"
-        if gone
-        else "name a template or an iso to deploy it",
+        f"{deploy}, or use state: recovered" if gone else deploy,
     )
 
 
@@ -81,6 +86,12 @@ def _until(request: VmRequest) -> str:
 
 
 def _existing(request: VmRequest, vm: VmFacts) -> Plan[VmFacts]:
+    if reinstalls(request, vm):
+        # The root disk is made anew, so nothing is compared with the present one, nor with where that came from.
+        others = replace(request.spec, template=UNSET, iso=UNSET, root_disk_size=UNSET, root_disk_offering=UNSET)
+        return plan_reinstall(
+            request, vm, compare(replace(request, spec=replace(others, boot_type=UNSET, boot_mode=UNSET)), vm)
+        )
     edits = compare(request, vm)
     if edits.refusals:
         return Plan(tuple(edits.changes), (), tuple(edits.refusals), vm)

@@ -11,7 +11,7 @@ from ..model.catalog import Catalog
 from ..model.errors import AblestackError, Code
 from ..model.resources import HostFacts, NetworkFacts, PoolFacts, Template
 from ..model.vm import Phase, VmFacts
-from ..model.vm_spec import DiskSpec, NicSpec, VmSpec
+from ..model.vm_spec import NicSpec, VmSpec
 from ..plan.change import Needs, needs_of
 from ..plan.nics import keep_addresses
 from ..plan.offering import pool_of_disk
@@ -41,15 +41,18 @@ def survey_home(host: Host, spec: VmSpec, catalog: Catalog, vm: VmFacts, needs: 
     """Only what `needs` names is read. Raises where it is not there, or not fit."""
     nothing = PoolFacts(host.spec.pool, "", "", "", 0, 0)
     facts = host.abilities() if needs.firmware else HostFacts(host.spec, 0, 0)
-    template = _template(host, needs.template)
+    template, template_path = _template(host, needs.template), ""
+    if needs.root_pool:
+        template, template_path = find_image(host, needs.template, "template")
     if needs.firmware:
         check_boot(host.spec, facts, spec, template)
     _iso, iso_path = find_image(host, needs.iso, "ISO")
-    pools = _pools(host, needs.disks, catalog)
+    pools = _pools(host, needs, catalog)
     site = Site(
         host=facts,
-        pool=pools.get(host.spec.pool, nothing),
+        pool=pools.get(needs.root_pool or host.spec.pool, nothing),
         template=template,
+        template_path=template_path,
         iso_path=iso_path,
         pools=pools,
         snapshots=host.snapshots(vm.id) if needs.snapshots else (),
@@ -66,8 +69,10 @@ def survey_home(host: Host, spec: VmSpec, catalog: Catalog, vm: VmFacts, needs: 
     return site
 
 
-def _pools(host: Host, disks: tuple[DiskSpec, ...], catalog: Catalog) -> dict[str, PoolFacts]:
-    names = {pool_of_disk(disk, catalog) or host.spec.pool: None for disk in disks}
+def _pools(host: Host, needs: Needs, catalog: Catalog) -> dict[str, PoolFacts]:
+    names = {pool_of_disk(disk, catalog) or host.spec.pool: None for disk in needs.disks}
+    if needs.root_pool:
+        names[needs.root_pool] = None
     return {name: host.pool(name) for name in names}
 
 

@@ -36,6 +36,7 @@ from .survey import choose_site, with_addresses_chosen
 from .waiting import wait_for, with_addresses
 
 _PATIENCE = 30.0  # seconds to wait for another process that works on the same VM
+_NEVER_DEPLOYED = ("reinstalled", "destroyed", "recovered", "expunged")
 _WAITING_STATES = ("present", "started", "restarted", "reinstalled")
 
 
@@ -54,7 +55,7 @@ def _apply(infra: Infrastructure, spec: VmSpec, located: Located) -> Outcome:
         located = replace(located, existing=None)
     request = _request(infra, spec, located)
     placement = None
-    if request.existing is None and spec.deploys and spec.state not in ("destroyed", "recovered", "expunged"):
+    if request.existing is None and spec.deploys and spec.state not in _NEVER_DEPLOYED:
         located.require_all_hosts(spec.name)
         site, placement = choose_site(infra, spec, _draw(), half)
         request = replace(request, spec=with_addresses_chosen(infra, spec, site), site=site)

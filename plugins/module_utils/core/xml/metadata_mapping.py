@@ -40,6 +40,7 @@ class MarkElement(_Ours):
     since = AnyText("@since")
     expunge_at = AnyText("@expunge-at")
     delete_data_disks = Names("delete@disk")
+    runs = Switch("@runs")
 
 
 class DiskRecordElement(_Ours):

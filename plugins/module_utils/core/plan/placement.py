@@ -1,15 +1,19 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Chooses the host of a new VM and says of every host why it was taken or not (SEMANTICS 2.8)."""
+"""Chooses the host of a new VM and says of every host why (SEMANTICS 2.8), seeing what others of the run will take."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 
 from ..model.catalog import Catalog, HostSpec, Settings
 from ..model.errors import AblestackError, Code
+from ..model.plan_parts import Plan
 from ..model.resources import HostFacts
+from ..model.vm import VmFacts
+from .request import Site, VmRequest
+from .steps import CloneVolume, CreateVolume
 
 
 @dataclass(frozen=True)
@@ -195,3 +199,103 @@ def _nowhere(furthest: AblestackError | None, demand: Demand, rejected: list[tup
     more = dict(furthest.details) if furthest else {}
     more["rejected"] = [{"host": host, "reason": reason} for host, reason in rejected]
     return AblestackError(code, f"{what}: {reasons}", hint, **more)
+
+
+@dataclass
+class Load:
+    """What VMs of this run add to a host: CPUs, MiB, members by affinity group, bytes by pool."""
+
+    cpus: int = 0
+    memory: int = 0
+    members: dict[str, int] = field(default_factory=dict)
+    space: dict[str, int] = field(default_factory=dict)
+
+
+Claim = tuple[str, ...]
+"""A thing that only one VM can have: its kind, the host, and its name there."""
+
+
+@dataclass
+class Picture:
+    """The hosts as they will be once everything planned so far is done.
+
+    Only what is taken counts: what other VMs of the run give back may come too late for a VM that starts meanwhile.
+    """
+
+    loads: dict[str, Load] = field(default_factory=dict)
+    holders: dict[Claim, str] = field(default_factory=dict)
+
+    def candidate(self, candidate: Candidate) -> Candidate:
+        """The host as placement has to see it."""
+        load = self.loads.get(candidate.spec.name)
+        if load is None:
+            return candidate
+        facts = candidate.facts
+        if facts is not None:
+            facts = replace(facts, used_cpus=facts.used_cpus + load.cpus, used_memory=facts.used_memory + load.memory)
+        return replace(candidate, facts=facts, members=_sum(candidate.members, load.members))
+
+    def site(self, site: Site) -> Site:
+        """The site with the room that is left in its pools."""
+        load = self.loads.get(site.host.spec.name)
+        if load is None or not load.space:
+            return site
+        pools = {
+            name: replace(pool, available=max(0, pool.available - load.space.get(name, 0)))
+            for name, pool in site.pools.items()
+        }
+        return replace(site, pools=pools, pool=pools.get(site.pool.name, site.pool))
+
+    def take(self, request: VmRequest, before: VmFacts | None, plan: Plan[VmFacts]) -> None:
+        """Adds what a plan takes; Conflict where a VM planned earlier in this run takes the same."""
+        after = plan.predicted
+        if after is None or not after.exists or not plan.steps:
+            return
+        claims = {claim: what for claim, what in _claims(after) if not before or claim not in dict(_claims(before))}
+        for claim, what in claims.items():
+            if claim in self.holders:
+                raise AblestackError(
+                    Code.CONFLICT,
+                    f"{what} is wanted by VM '{self.holders[claim]}' of the same task too",
+                    "give each VM its own",
+                )
+        self.holders.update(dict.fromkeys(claims, after.name))
+        load = self.loads.setdefault(after.host.name, Load())
+        held = before.live if before and before.is_active and before.live else None
+        if after.is_active:
+            load.cpus += max(0, after.config.cpu - (held.cpu if held else 0))
+            load.memory += max(0, after.config.memory - (held.memory if held else 0))
+        had = before.record.affinity_groups if before and before.record else ()
+        for group in after.record.affinity_groups if after.record else ():
+            if group not in had:
+                load.members[group] = load.members.get(group, 0) + 1
+        for pool, size in _space(request, plan):
+            load.space[pool] = load.space.get(pool, 0) + size
+
+
+def _sum(one: Mapping[str, int], other: Mapping[str, int]) -> dict[str, int]:
+    # A group nobody asked about stays out: it would only confuse the reasons.
+    return {group: count + other.get(group, 0) for group, count in one.items()}
+
+
+def _claims(vm: VmFacts) -> Iterator[tuple[Claim, str]]:
+    """What the VM has to itself on its host, and how a message names it."""
+    host = vm.host.name
+    for nic in vm.config.nics:
+        yield ("mac", host, nic.mac), f"MAC address {nic.mac}"
+    if vm.record:
+        for row in vm.record.nics:
+            if row.ip:
+                yield ("address", host, row.network, row.ip), f"address {row.ip} on network '{row.network}'"
+        for disk in vm.record.data_disks:
+            yield ("volume", host, disk.pool, disk.volume), f"data disk '{disk.name}'"
+
+
+def _space(request: VmRequest, plan: Plan[VmFacts]) -> Iterator[tuple[str, int]]:
+    """The bytes a plan takes of pools at once; thin disks take them later."""
+    template = request.site.template if request.site else None
+    for step in plan.steps:
+        if isinstance(step, (CreateVolume, CloneVolume)) and step.volume.fat:
+            yield step.volume.pool, step.volume.capacity
+        elif isinstance(step, CloneVolume) and template:
+            yield step.volume.pool, template.file_size

@@ -1,17 +1,25 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Finds VMs by name or id on all hosts at once."""
+"""Finds VMs by name or id on all hosts at once, and waits until nobody else works on them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Union
 
 from ..hypervisor.port import Host
 from ..model.errors import AblestackError, Code, invalid
-from ..model.naming import vm_name_of
-from ..model.vm import VmFacts
+from ..model.naming import claim_generation, vm_name_of
+from ..model.vm import DomainRef, VmFacts
+from ..model.vm_spec import VmSpec
 from .infrastructure import Infrastructure
+from .owner import is_abandoned
+from .query import read_vms
+
+_PATIENCE = 30.0  # seconds to wait for another process that works on the same VM
+_PAUSE = 1.0  # seconds between two looks at such a VM
 
 
 @dataclass(frozen=True)
@@ -21,6 +29,11 @@ class Located:
     existing: VmFacts | None = None
     destroyed: tuple[VmFacts, ...] = ()
     unreachable: Mapping[str, AblestackError] = field(default_factory=dict)
+
+    @property
+    def vms(self) -> tuple[VmFacts, ...]:
+        """All that was found."""
+        return (*((self.existing,) if self.existing else ()), *self.destroyed)
 
     def require_all_hosts(self, what: str) -> None:
         """Raises HostUnavailable unless every host was asked: a host that is down may have the VM."""
@@ -33,39 +46,130 @@ class Located:
             )
 
 
-def locate(infra: Infrastructure, name: str, vm_id: str = "") -> Located:
-    """The VM of that name or id, and the destroyed ones of that name.
+Found = Union[Located, AblestackError]
 
-    Raises Conflict where several hosts have a VM of that name, InvalidInput where name and id do not fit together.
+
+@dataclass(frozen=True)
+class _Rows:
+    """What one host has of the wanted VMs, and what could not be read of it."""
+
+    vms: list[VmFacts]
+    unreadable: dict[str, AblestackError]
+
+
+def locate_all(infra: Infrastructure, wanted: Sequence[VmSpec]) -> list[Found]:
+    """For each spec the VM of that name or id, and the destroyed ones of that name: one listing a host for all.
+
+    In their place the errors: Conflict where several hosts have a VM of that name, InvalidInput where name and id do
+    not fit together.
     """
-    found, unreachable = infra.on_hosts(lambda host: _on_host(host, name, vm_id))
-    vms = [vm for on_host in found.values() for vm in on_host]
-    if vm_id:
-        chosen = next((vm for vm in vms if vm.id == vm_id), None)
-        if chosen and not name and len(infra.catalog.hosts) > 1:
-            # Only now the name is known, and other hosts may have VMs of that name too.
-            return locate(infra, chosen.name, vm_id)
-        if chosen and name and chosen.name.lower() != name.lower():
-            raise invalid(f"the VM with id {vm_id} is named '{chosen.name}', not '{name}'", "give one of the two")
-        existing = [vm for vm in vms if vm.exists and (chosen is None or not chosen.exists or vm is chosen)]
-        gone = [chosen] if chosen and not chosen.exists else []
-    else:
-        existing = [vm for vm in vms if vm.exists]
-        gone = [vm for vm in vms if not vm.exists]
+    listed, unreachable = infra.on_hosts(lambda host: host.domains())
+    names = {ref.id: vm_name_of(ref.domain_name) for refs in listed.values() for ref in refs}
+    ids = {spec.id for spec in wanted if spec.id}
+    keys = {(spec.name or names.get(spec.id, "")).lower() for spec in wanted}
+
+    def read(host: Host) -> _Rows:
+        refs = listed[host.spec.name]
+        return _read(host, tuple(ref for ref in refs if ref.id in ids or vm_name_of(ref.domain_name) in keys))
+
+    found, lost = infra.on_hosts(read, [spec for spec in infra.catalog.hosts if spec.name in listed])
+    unreachable.update(lost)
+    rows: dict[str, list[VmFacts]] = {}
+    for on_host in found.values():
+        for vm in on_host.vms:
+            rows.setdefault(vm.name.lower(), []).append(vm)
+    unreadable = {key: error for on_host in found.values() for key, error in on_host.unreadable.items()}
+    by_id = {vm.id: vm for on_host in found.values() for vm in on_host.vms if vm.id in ids}
+    return [_found(spec, rows, by_id, unreadable, unreachable) for spec in wanted]
+
+
+def _read(host: Host, refs: tuple[DomainRef, ...]) -> _Rows:
+    """The domains in full; the errors of those that cannot be read, by id and by name."""
+    unreadable: dict[str, AblestackError] = {}
+
+    def one(ref: DomainRef) -> VmFacts:
+        try:
+            return host.vm(ref)
+        except AblestackError as error:
+            if error.code is not Code.NOT_FOUND:
+                unreadable[ref.id] = unreadable[vm_name_of(ref.domain_name)] = error
+            raise
+
+    vms, _warnings = read_vms(host, refs, one)
+    return _Rows(vms, unreadable)
+
+
+def _found(
+    spec: VmSpec,
+    rows: Mapping[str, list[VmFacts]],
+    by_id: Mapping[str, VmFacts],
+    unreadable: Mapping[str, AblestackError],
+    unreachable: Mapping[str, AblestackError],
+) -> Found:
+    chosen = by_id.get(spec.id)
+    key = (spec.name or (chosen.name if chosen else "")).lower()
+    error = unreadable.get(spec.id) or unreadable.get(key)
+    if error:
+        return error
+    if chosen and chosen.name.lower() != key:
+        return invalid(f"the VM with id {spec.id} is named '{chosen.name}', not '{spec.name}'", "give one of the two")
+    vms = rows.get(key, [])
+    existing = [vm for vm in vms if vm.exists and (chosen is None or not chosen.exists or vm is chosen)]
     if len(existing) > 1:
         places = ", ".join(sorted(f"{vm.host.name} ({vm.id})" for vm in existing))
-        raise AblestackError(
+        return AblestackError(
             Code.CONFLICT,
             f"there is more than one VM '{existing[0].name}': on {places}",
             "say which one by its id, and destroy or rename the other",
         )
+    gone = [vm for vm in vms if not vm.exists and (not spec.id or vm is chosen)]
     gone.sort(key=lambda vm: (vm.record.mark.since if vm.record else "", vm.id), reverse=True)
     return Located(existing[0] if existing else None, tuple(gone), unreachable)
 
 
-def _on_host(host: Host, name: str, vm_id: str) -> list[VmFacts]:
-    refs = host.domains()
-    wanted = name.lower()
-    if vm_id and not wanted:
-        wanted = next((vm_name_of(ref.domain_name) for ref in refs if ref.id == vm_id), "")
-    return [host.vm(ref) for ref in refs if ref.id == vm_id or (wanted and vm_name_of(ref.domain_name) == wanted)]
+def locate(infra: Infrastructure, name: str, vm_id: str = "") -> Located:
+    """The same for one VM; raises the errors."""
+    (found,) = locate_all(infra, (VmSpec(name=name, id=vm_id),))
+    if isinstance(found, AblestackError):
+        raise found
+    return found
+
+
+def locate_settled(infra: Infrastructure, wanted: Sequence[VmSpec]) -> list[Found]:
+    """Like locate_all, once no other living process works on any of them; Conflict for one where that takes long."""
+    deadline = time.monotonic() + _PATIENCE
+    found = locate_all(infra, wanted)
+    looked_again: set[int] = set()
+    while True:
+        unsettled = []
+        for at, one in enumerate(found):
+            if isinstance(one, AblestackError):
+                continue
+            busy = [vm for vm in one.vms if vm.record and vm.record.mark.owner and not is_abandoned(vm.record.mark)]
+            if busy and (infra.check or time.monotonic() > deadline):
+                found[at] = _conflict(busy[0])
+            elif busy:
+                looked_again.discard(at)
+                unsettled.append(at)
+            elif any(_claimed(vm) for vm in one.vms) and at not in looked_again:
+                looked_again.add(at)
+                unsettled.append(at)
+        if not unsettled:
+            return found
+        time.sleep(_PAUSE)
+        for at, one in zip(unsettled, locate_all(infra, [wanted[at] for at in unsettled])):
+            found[at] = one
+
+
+def _claimed(vm: VmFacts) -> bool:
+    """A claim without an owner is a claim just made, or one whose maker died at once."""
+    return bool(claim_generation(vm.config.domain_name) and not (vm.record and vm.record.mark.owner))
+
+
+def _conflict(vm: VmFacts) -> AblestackError:
+    return AblestackError(
+        Code.CONFLICT,
+        f"another controller is working on VM '{vm.name}' (it is {vm.phase.value})",
+        "run the task again when it is done; a mark left by a dead controller counts for 15 minutes",
+        id=vm.id,
+    )

@@ -18,7 +18,7 @@ from ..model.vm import VmFacts
 from ..model.vm_spec import AUTO, DiskSpec, NicSpec, VmSpec
 from ..plan.nics import choose_addresses
 from ..plan.offering import compute_of, pool_of_disk
-from ..plan.placement import Candidate, Demand, Placement, place
+from ..plan.placement import Candidate, Demand, Picture, Placement, place
 from ..plan.request import Site
 from .infrastructure import Infrastructure
 from .query import read_vms
@@ -34,12 +34,18 @@ class _Found:
 
 
 def choose_site(
-    infra: Infrastructure, spec: VmSpec, draw: float, without: VmFacts | None = None
+    infra: Infrastructure,
+    spec: VmSpec,
+    draw: float,
+    without: VmFacts | None = None,
+    picture: Picture | None = None,
 ) -> tuple[Site, Placement]:
     """The best host for the spec, and why; raises what place() raises when there is none.
 
-    `without` is a half deployed VM that is about to go: what it holds counts as free.
+    `without` is a half deployed VM that is about to go: what it holds counts as free. `picture` has what other VMs of
+    the same run will take.
     """
+    picture = picture or Picture()
     catalog = infra.catalog
     compute = compute_of(spec, catalog)
     named = spec.host or ""
@@ -52,14 +58,14 @@ def choose_site(
         lacking = errors.get(host.name) or (on_host.lacking if on_host else None)
         facts = on_host.site.host if on_host and on_host.site else None
         members = on_host.members if on_host else {}
-        candidates.append(Candidate(host, facts, lacking, members))
+        candidates.append(picture.candidate(Candidate(host, facts, lacking, members)))
     groups = spec.affinity_groups or ()
     demand = Demand(compute.cpu, compute.memory, compute.host_tags, groups, named)
     placement = place(tuple(candidates), demand, catalog, draw)
     site = found[placement.host].site
     if site is None:
         raise AblestackError(Code.INTERNAL, f"host '{placement.host}' was chosen without a site")
-    return site, placement
+    return picture.site(site), placement
 
 
 def _survey(host: Host, spec: VmSpec, catalog: Catalog, without: VmFacts | None) -> _Found:

@@ -1,21 +1,20 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One VM brought to what the task says: read, plan, execute, read again."""
+"""One VM brought to what the task says, alone or as one of a fleet: read, plan, carry out, tell."""
 
 from __future__ import annotations
 
 import secrets
-import time
 import uuid
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from typing import Any
 
 from ..hypervisor.port import Host
+from ..model.catalog import Catalog
 from ..model.errors import AblestackError, Code
-from ..model.naming import claim_generation
 from ..model.outcome import Incomplete, Outcome
 from ..model.plan_parts import Plan
 from ..model.values import UNSET, time_text
@@ -24,96 +23,59 @@ from ..model.vm_spec import VmSpec
 from ..model.vm_view import diff_view, restart_required, vm_view
 from ..plan.deploy import public_keys
 from ..plan.lifecycle import plan_undo
+from ..plan.placement import Picture, Placement
 from ..plan.request import Digests, Fresh, VmRequest
 from ..plan.steps import DefineVm
 from ..plan.vm import plan_vm
 from .execute import execute
 from .home import with_home
 from .infrastructure import Infrastructure
-from .locate import Located, locate
-from .owner import current_owner, is_abandoned
+from .locate import Located, locate_settled
+from .owner import current_owner
 from .survey import choose_site, with_addresses_chosen
 from .waiting import wait_for, with_addresses
 
-_PATIENCE = 30.0  # seconds to wait for another process that works on the same VM
 _NEVER_DEPLOYED = ("reinstalled", "destroyed", "recovered", "expunged")
 _WAITING_STATES = ("present", "started", "restarted", "reinstalled")
 
 
+@dataclass(frozen=True)
+class VmTask:
+    """What is to be done with one VM, planned and not begun; `half` is a killed deploy that has to go first."""
+
+    request: VmRequest
+    plan: Plan[VmFacts]
+    before: VmFacts | None = None
+    half: VmFacts | None = None
+    placement: Placement | None = None
+
+    @property
+    def spec(self) -> VmSpec:
+        """What is wanted of it."""
+        return self.request.spec
+
+    @property
+    def at(self) -> VmFacts | None:
+        """The VM where the work is: as it will be, else as it is; None where there is no VM and will be none."""
+        return self.plan.predicted or self.before
+
+
 def apply_vm(infra: Infrastructure, spec: VmSpec) -> Outcome:
     """Brings the VM to `spec.state` and the given options; in check mode it only says what would be."""
-    located = _located(infra, spec)
+    (located,) = locate_settled(infra, (spec,))
+    if isinstance(located, AblestackError):
+        raise located
     if spec.state == "expunged":
-        return _expunge_all(infra, spec, located)
-    return _apply(infra, spec, located)
-
-
-def _apply(infra: Infrastructure, spec: VmSpec, located: Located) -> Outcome:
-    existing = located.existing
-    half = existing if existing and existing.phase is Phase.DEPLOYING and spec.deploys else None
-    if half:
-        located = replace(located, existing=None)
-    request = _request(infra, spec, located)
-    placement = None
-    if request.existing is None and spec.deploys and spec.state not in _NEVER_DEPLOYED:
-        located.require_all_hosts(spec.name)
-        site, placement = choose_site(infra, spec, _draw(), half)
-        request = replace(request, spec=with_addresses_chosen(infra, spec, site), site=site)
-    elif request.existing is None and not request.destroyed:
-        located.require_all_hosts(spec.name or spec.id)
-    plan = plan_vm(with_home(infra, request))
-    for refusal in plan.refusals:
-        raise refusal
-    if half and not infra.check:
-        execute(infra.host(half.host.name), plan_undo(request, half).steps)
-    before = _before(request, plan)
-    drawn = _drawn(request) if request.site else ()
-    after = _carry_out(infra, request, plan, before)
-    result: dict[str, Any] = {
-        "vm": vm_view(after) if after else {},
-        "changes": [change.as_dict() for change in plan.changes],
-        "restart_required": restart_required(after) if after else False,
-    }
-    if placement:
-        result["placement"] = placement.as_dict()
-    outcome = Outcome(plan.changed, diff_view(before), diff_view(after, drawn), result, plan.warnings)
-    if infra.check or not after or spec.state not in _WAITING_STATES or not after.is_active:
-        return outcome
-    return _waited(infra, spec, after, outcome)
-
-
-def _carry_out(
-    infra: Infrastructure, request: VmRequest, plan: Plan[VmFacts], before: VmFacts | None
-) -> VmFacts | None:
-    """Executes the plan and reads the VM again; without a run, what was predicted."""
-    found = plan.predicted
-    where = found or before
-    if where is None:
-        return None
-    if infra.check or not plan.changed:
-        running = found and found.is_active and before is not None and before.is_active
-        return with_addresses(infra.host(where.host.name), found) if found and running else found
-    host = infra.host(where.host.name)
-    deploying = request.site is not None
-    try:
-        checks: dict[type, Callable[[], None]] = {}
-        if deploying and len(infra.catalog.hosts) > 1:
-            checks[DefineVm] = lambda: _alone(infra, request, where)
-        execute(host, plan.steps, undo=deploying, after=checks)
-    except AblestackError as error:
-        if error.code is Code.ALREADY_EXISTS and error.details.get("step") == DefineVm.__name__:
-            raise _taken(request, where) from error
-        _disown(host, where.id)
-        raise
-    return _read(host, where.id, before is not None and before.is_active)
-
-
-def _read(host: Host, vm_id: str, addresses: bool) -> VmFacts | None:
-    ref = next((ref for ref in host.domains() if ref.id == vm_id), None)
-    if ref is None:
-        return None
-    vm = host.vm(ref)
-    return with_addresses(host, vm) if addresses and vm.is_active else vm
+        tasks = plan_expunge_tasks(infra, spec, located)
+        for task in tasks:
+            carry_out(infra, task)
+        return outcome_of_expunge(tasks)
+    task = plan_task(infra, spec, located)
+    after = carry_out(infra, task)
+    if after and has_addresses(task, after):
+        after = with_addresses(infra.host(after.host.name), after)
+    outcome = outcome_of(task, after)
+    return _waited(infra, spec, after, outcome) if after and asks_wait(infra, task, after) else outcome
 
 
 def _waited(infra: Infrastructure, spec: VmSpec, vm: VmFacts, outcome: Outcome) -> Outcome:
@@ -124,50 +86,148 @@ def _waited(infra: Infrastructure, spec: VmSpec, vm: VmFacts, outcome: Outcome) 
     return replace(outcome, result={**outcome.result, "vm": vm_view(vm)})
 
 
-def _expunge_all(infra: Infrastructure, spec: VmSpec, located: Located) -> Outcome:
-    """By name it leaves no VM of that name in any state, on any host."""
+def plan_task(infra: Infrastructure, spec: VmSpec, located: Located, picture: Picture | None = None) -> VmTask:
+    """The task for what was found; `picture` has what other VMs of the same run will take.
+
+    Raises what is wrong with the input, and what the VM's state or its hosts refuse.
+    """
+    existing = located.existing
+    half = existing if existing and existing.phase is Phase.DEPLOYING and spec.deploys else None
+    if half:
+        located = replace(located, existing=None)
+    request = _draw_request(infra.catalog, spec, located)
+    placement = None
+    if request.existing is None and spec.deploys and spec.state not in _NEVER_DEPLOYED:
+        located.require_all_hosts(spec.name)
+        site, placement = choose_site(infra, spec, _draw(), half, picture)
+        request = replace(request, spec=with_addresses_chosen(infra, spec, site), site=site)
+    elif request.existing is None and not request.destroyed:
+        located.require_all_hosts(spec.name or spec.id)
+    request = with_home(infra, request)
+    plan = plan_vm(request)
+    for refusal in plan.refusals:
+        raise refusal
+    before = _before(request, plan)
+    if picture:
+        picture.take(request, before, plan)
+    return VmTask(request, plan, before, half, placement)
+
+
+def plan_expunge_tasks(infra: Infrastructure, spec: VmSpec, located: Located) -> tuple[VmTask, ...]:
+    """By name it leaves no VM of that name in any state, on any host: a task for each."""
     located.require_all_hosts(spec.name or spec.id)
     victims = ((located.existing,) if located.existing else ()) + located.destroyed
-    requests = []
+    tasks = []
     for vm in victims:
-        one = Located(vm, ()) if vm.exists else Located(None, (vm,))
-        requests.append((vm, _request(infra, spec, one)))
-    plans = [(vm, request, plan_vm(request)) for vm, request in requests]
-    changes: list[dict[str, Any]] = []
-    for vm, request, plan in plans:
-        _carry_out(infra, request, plan, vm)
-        changes += [change.as_dict() for change in plan.changes]
-    first = victims[0] if victims else None
+        request = _draw_request(infra.catalog, spec, Located(vm, ()) if vm.exists else Located(None, (vm,)))
+        tasks.append(VmTask(request, plan_vm(request), vm))
+    return tuple(tasks)
+
+
+def carry_out(infra: Infrastructure, task: VmTask) -> VmFacts | None:
+    """Executes the plan and reads the VM again; without a run, what was predicted."""
+    at, plan = task.at, task.plan
+    if task.half and not infra.check:
+        execute(infra.host(task.half.host.name), plan_undo(task.request, task.half).steps)
+    if at is None or infra.check or not plan.changed:
+        return plan.predicted
+    host = infra.host(at.host.name)
+    deploying = task.request.site is not None
+    try:
+        checks: dict[type, Callable[[], None]] = {}
+        if deploying and len(infra.catalog.hosts) > 1:
+            checks[DefineVm] = lambda: _alone(infra, task.request, at)
+        execute(host, plan.steps, undo=deploying, after=checks)
+    except AblestackError as error:
+        if error.code is Code.ALREADY_EXISTS and error.details.get("step") == DefineVm.__name__:
+            raise _taken(task.request, at) from error
+        _disown(host, at.id)
+        raise
+    return _read(host, at.id)
+
+
+def has_addresses(task: VmTask, after: VmFacts | None) -> bool:
+    """Whether the VM ran before and still does, so that it may have addresses to tell."""
+    return bool(after and after.is_active and task.before and task.before.is_active)
+
+
+def asks_wait(infra: Infrastructure, task: VmTask, after: VmFacts | None) -> bool:
+    """Whether to wait until the VM is as far as the task wants."""
+    return not infra.check and after is not None and task.spec.state in _WAITING_STATES and after.is_active
+
+
+def outcome_of(task: VmTask, after: VmFacts | None) -> Outcome:
+    """What a module returns of it."""
+    result: dict[str, Any] = {
+        "vm": vm_view(after) if after else {},
+        "changes": [change.as_dict() for change in task.plan.changes],
+        "restart_required": restart_required(after) if after else False,
+    }
+    if task.placement:
+        result["placement"] = task.placement.as_dict()
+    drawn = _drawn_values(task.request) if task.request.site else ()
+    plan = task.plan
+    return Outcome(plan.changed, diff_view(task.before), diff_view(after, drawn), result, plan.warnings)
+
+
+def outcome_of_expunge(tasks: tuple[VmTask, ...]) -> Outcome:
+    """What a module returns of all the VMs that are gone."""
+    changes = [change.as_dict() for task in tasks for change in task.plan.changes]
     result = {"vm": {}, "changes": changes, "restart_required": False}
-    return Outcome(bool(victims), diff_view(first), {}, result)
+    return Outcome(bool(tasks), diff_view(tasks[0].before if tasks else None), {}, result)
 
 
-def _located(infra: Infrastructure, spec: VmSpec) -> Located:
-    """The VM, once no other living process works on it; Conflict when that takes too long."""
-    deadline = time.monotonic() + _PATIENCE
-    settled_claims = False
-    while True:
-        located = locate(infra, spec.name, spec.id)
-        vms = ((located.existing,) if located.existing else ()) + located.destroyed
-        owned = [vm for vm in vms if vm.record and vm.record.mark.owner]
-        busy = [vm for vm in owned if vm.record and not is_abandoned(vm.record.mark)]
-        claimed = [
-            vm for vm in vms if claim_generation(vm.config.domain_name) and not (vm.record and vm.record.mark.owner)
-        ]
-        if not busy and (settled_claims or not claimed):
-            return located
-        if busy and (infra.check or time.monotonic() > deadline):
-            raise AblestackError(
-                Code.CONFLICT,
-                f"another controller is working on VM '{busy[0].name}' (it is {busy[0].phase.value})",
-                "run the task again when it is done; a mark left by a dead controller counts for 15 minutes",
-                id=busy[0].id,
-            )
-        settled_claims = not busy  # a claim without an owner is a claim just made, or one whose maker died at once
-        time.sleep(1.0)
+def _before(request: VmRequest, plan: Plan[VmFacts]) -> VmFacts | None:
+    """What the diff starts from: the VM the plan is about, destroyed or not."""
+    if request.existing is not None or request.site is not None:
+        return request.existing
+    about = plan.predicted.id if plan.predicted else ""
+    return next((vm for vm in request.destroyed if vm.id == about), None)
 
 
-def _request(infra: Infrastructure, spec: VmSpec, located: Located) -> VmRequest:
+def _read(host: Host, vm_id: str) -> VmFacts | None:
+    ref = host.domain(vm_id)
+    return host.vm(ref) if ref else None
+
+
+def _alone(infra: Infrastructure, request: VmRequest, ours: VmFacts) -> None:
+    """After the definition: of two VMs of one name on two hosts, defined at the same time, the older survives."""
+    others = [spec for spec in infra.catalog.hosts if spec.name != ours.host.name]
+    found, _errors = infra.on_hosts(lambda host: _same_name(host, ours), others)
+    for vm in found.values():
+        if vm and vm.record and (vm.record.created, vm.id) < (request.fresh.now, ours.id):
+            raise _taken(request, vm)
+
+
+def _same_name(host: Host, ours: VmFacts) -> VmFacts | None:
+    ref = host.domain_named(ours.name.lower())
+    vm = host.vm(ref) if ref else None
+    return vm if vm and vm.exists else None
+
+
+def _taken(request: VmRequest, where: VmFacts) -> AblestackError:
+    return AblestackError(
+        Code.CONFLICT,
+        f"somebody else made a VM '{request.spec.name}' on host '{where.host.name}' at the same time",
+        "run the task again: it will find that one",
+    )
+
+
+def _disown(host: Host, vm_id: str) -> None:
+    """A failed run says that it no longer works on the VM, so that the next one need not wait.
+
+    A guest that would not go down for a change owes no start: it still runs.
+    """
+    with suppress(AblestackError):
+        vm = _read(host, vm_id)
+        if vm and vm.record and vm.record.mark.owner:
+            still_runs = vm.phase is Phase.RESTARTING and vm.is_active
+            mark = Mark() if still_runs else replace(vm.record.mark, owner=None)
+            host.set_record(vm_id, replace(vm.record, mark=mark))
+
+
+def _draw_request(catalog: Catalog, spec: VmSpec, located: Located) -> VmRequest:
+    """The request for what was found, still without a site."""
     existing = located.existing
     fresh = Fresh(
         id=str(uuid.uuid4()),
@@ -175,8 +235,20 @@ def _request(infra: Infrastructure, spec: VmSpec, located: Located) -> VmRequest
         now=time_text(datetime.now(timezone.utc)),
         owner=current_owner(),
     )
-    request = VmRequest(spec, infra.catalog, fresh, existing, located.destroyed)
+    request = VmRequest(spec, catalog, fresh, existing, located.destroyed)
     return replace(request, digests=_digests(request, existing.id if existing else fresh.id))
+
+
+def _drawn_values(request: VmRequest) -> tuple[str, ...]:
+    """Values that differ from run to run, so that a diff does not pretend to know them."""
+    given = {nic.mac for nic in request.spec.networks or ()}
+    fresh = request.fresh
+    return (fresh.id, fresh.id[:8], *(mac for mac in fresh.macs if mac not in given))
+
+
+def _draw() -> float:
+    """The number that decides under the allocation rule `random`."""
+    return secrets.randbelow(2**32) / 2**32
 
 
 def _digests(request: VmRequest, vm_id: str) -> Digests:
@@ -196,58 +268,3 @@ def _random_mac() -> str:
     """Unicast and locally administered, as QEMU's; 32 random bits keep thousands of VMs apart."""
     tail = secrets.token_bytes(4)
     return "52:54:" + ":".join(f"{byte:02x}" for byte in tail)
-
-
-def _draw() -> float:
-    """The number that decides under the allocation rule `random`."""
-    return secrets.randbelow(2**32) / 2**32
-
-
-def _before(request: VmRequest, plan: Plan[VmFacts]) -> VmFacts | None:
-    """What the diff starts from: the VM the plan is about, destroyed or not."""
-    if request.existing is not None or request.site is not None:
-        return request.existing
-    about = plan.predicted.id if plan.predicted else ""
-    return next((vm for vm in request.destroyed if vm.id == about), None)
-
-
-def _drawn(request: VmRequest) -> tuple[str, ...]:
-    """Values that differ from run to run, so that a diff does not pretend to know them."""
-    given = {nic.mac for nic in request.spec.networks or ()}
-    fresh = request.fresh
-    return (fresh.id, fresh.id[:8], *(mac for mac in fresh.macs if mac not in given))
-
-
-def _alone(infra: Infrastructure, request: VmRequest, ours: VmFacts) -> None:
-    """After the definition: of two VMs of one name on two hosts, defined at the same time, the older survives."""
-    others = [spec for spec in infra.catalog.hosts if spec.name != ours.host.name]
-    found, _errors = infra.on_hosts(lambda host: _same_name(host, ours), others)
-    for vms in found.values():
-        for vm in vms:
-            if vm.record and (vm.record.created, vm.id) < (request.fresh.now, ours.id):
-                raise _taken(request, vm)
-
-
-def _same_name(host: Host, ours: VmFacts) -> list[VmFacts]:
-    return [vm for vm in (host.vm(ref) for ref in host.domains() if ref.domain_name == ours.name.lower()) if vm.exists]
-
-
-def _taken(request: VmRequest, where: VmFacts) -> AblestackError:
-    return AblestackError(
-        Code.CONFLICT,
-        f"somebody else made a VM '{request.spec.name}' on host '{where.host.name}' at the same time",
-        "run the task again: it will find that one",
-    )
-
-
-def _disown(host: Host, vm_id: str) -> None:
-    """A failed run says that it no longer works on the VM, so that the next one need not wait.
-
-    A guest that would not go down for a change owes no start: it still runs.
-    """
-    with suppress(AblestackError):
-        vm = _read(host, vm_id, False)
-        if vm and vm.record and vm.record.mark.owner:
-            still_runs = vm.phase is Phase.RESTARTING and vm.is_active
-            mark = Mark() if still_runs else replace(vm.record.mark, owner=None)
-            host.set_record(vm_id, replace(vm.record, mark=mark))

@@ -1,0 +1,73 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Hosts whose answers are remembered, so that the plans of many VMs ask each question once a host."""
+
+from __future__ import annotations
+
+from typing import Any, Callable, cast
+
+from ..hypervisor.port import Host
+from ..model.catalog import HostSpec
+from ..model.errors import AblestackError
+from .infrastructure import Infrastructure
+
+_READS = frozenset(
+    {
+        "domains",
+        "vm",
+        "pool",
+        "volume",
+        "volume_path",
+        "volume_names",
+        "download",
+        "networks",
+        "network",
+        "leases",
+        "snapshots",
+        "abilities",
+        "facts",
+    }
+)
+
+
+class Remembered:
+    """A host of which every question is asked once; what it refused then it refuses again."""
+
+    def __init__(self, host: Host) -> None:
+        self.spec = host.spec
+        self._host = host
+        self._answers: dict[tuple[Any, ...], Any] = {}
+
+    def __getattr__(self, name: str) -> Any:
+        method: Callable[..., Any] = getattr(self._host, name)
+        if name not in _READS:
+            return method
+
+        def ask(*arguments: Any) -> Any:
+            question = (name, *arguments)
+            if question not in self._answers:
+                self._answers[question] = _answer(method, arguments)
+            answer = self._answers[question]
+            if isinstance(answer, AblestackError):
+                raise answer
+            return answer
+
+        setattr(self, name, ask)
+        return ask
+
+
+def _answer(method: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
+    try:
+        answer = method(*arguments)
+        return tuple(answer) if hasattr(answer, "__next__") else answer
+    except AblestackError as error:
+        return error
+
+
+def remembering(infra: Infrastructure) -> Infrastructure:
+    """The same hosts through the same connections, with a memory that begins now; for reading only."""
+
+    def remembered(spec: HostSpec) -> Host:
+        return cast(Host, Remembered(infra.host(spec.name)))
+
+    return infra.through(remembered)

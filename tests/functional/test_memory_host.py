@@ -10,7 +10,11 @@ import pytest
 
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.hypervisor import port
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.errors import AblestackError, Code
-from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.resources import NetworkRecord, Reservation, VolumeSpec
+from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.resources import (
+    NetworkRecord,
+    Reservation,
+    VolumeSpec,
+)
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.values import GIB
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.vm import (
     DiskConfig,

@@ -206,6 +206,27 @@ def test_signs_of_life_are_waited_for(tmp_path: Path, monkeypatch: pytest.Monkey
     assert "upload" not in done.controller.writes
 
 
+def test_a_volume_that_libvirt_is_still_making_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody has just begun; a moment later the claim is written, and then the template complete."""
+    world, options = prepared("make", tmp_path / "image")
+    finished = make_world(template=False)
+    run(finished, **options)
+    world.pool.volumes["tmpl-t.json"] = MemoryVolume(bytes(4096), building=True)
+    pauses = iter([{"building": True}, {"building": False}, {"content": b"{"}])
+
+    def pass_time(_seconds: float) -> None:
+        step = next(pauses, None)
+        if step is None:
+            world.pool.volumes.update(finished.pool.volumes)
+        for name, value in (step or {}).items():
+            setattr(world.pool.volumes["tmpl-t.json"], name, value)
+
+    monkeypatch.setattr("time.sleep", pass_time)
+    done = run(world, **options)
+    assert done.template["state"] == "Ready"
+    assert "upload" not in done.controller.writes
+
+
 def test_a_process_gives_signs_of_life_while_it_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(template_claim, "BEAT", 0.001)
     world, options = prepared("make", tmp_path / "image")

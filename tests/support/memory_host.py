@@ -238,6 +238,12 @@ class MemoryHost(MemoryDevices, MemorySnapshots, MemoryNetworks):
             raise AblestackError(Code.NOT_FOUND, text, pool=pool, volume=name)
         return volumes[name]
 
+    def _built(self, pool: str, name: str) -> MemoryVolume:
+        volume = self._volume(pool, name)
+        if volume.building:
+            raise AblestackError(Code.INVALID_STATE, f"volume '{name}' is still being allocated")
+        return volume
+
     @reads
     def pool(self, name: str) -> PoolFacts:
         return self._pool(name).facts()
@@ -287,15 +293,14 @@ class MemoryHost(MemoryDevices, MemorySnapshots, MemoryNetworks):
     def delete_volume(self, pool: str, name: str) -> bool:
         if name not in self._pool(pool).volumes:
             return False
-        if self._volume(pool, name).building:
-            raise AblestackError(Code.INVALID_STATE, f"volume '{name}' is still being allocated")
+        self._built(pool, name)
         del self._pool(pool).volumes[name]
         return True
 
     # Not under the lock: the chunks may come from another host, and a slow source must not stop everyone.
     @writes_unlocked
     def upload(self, pool: str, name: str, chunks: Iterable[bytes]) -> None:
-        interruption, volume = self.interruption, self._volume(pool, name)
+        interruption, volume = self.interruption, self._built(pool, name)
         at = 0
         for chunk in chunks:
             self._pool(pool).ensure(at + len(chunk) - len(volume.content))
@@ -307,7 +312,7 @@ class MemoryHost(MemoryDevices, MemorySnapshots, MemoryNetworks):
 
     @reads
     def download(self, pool: str, name: str) -> Iterator[bytes]:
-        content = self._volume(pool, name).content
+        content = self._built(pool, name).content
         return iter([content[at : at + 65536] for at in range(0, len(content), 65536)])
 
     # The host itself

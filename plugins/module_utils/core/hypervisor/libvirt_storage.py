@@ -167,7 +167,7 @@ class LibvirtStorage(Session):
             except libvirt.libvirtError as error:
                 # a file the pool had not seen yet is said to be an invalid operation
                 taken = code_of(error, "STORAGE_VOL_EXIST") or (
-                    code_of(error, "OPERATION_INVALID", "OPERATION_FAILED")
+                    code_of(error, "OPERATION_INVALID", "OPERATION_FAILED", "SYSTEM_ERROR")
                     and self._on_volume(volume.pool, volume.name, bool)
                 )
                 if not taken:

@@ -124,9 +124,17 @@ class Claim:
                 return False
             seen, still = content, still + 1 if content == seen else 0
             if holder is None or not self._lives(holder, still):
-                self._host.delete_volume(self._pool, self._volume)
-                return True
+                return self._remove()
             time.sleep(PAUSE)
+
+    def _remove(self) -> bool:
+        """Deletes the volume, as far as nobody has been faster and is making it anew."""
+        try:
+            self._host.delete_volume(self._pool, self._volume)
+        except AblestackError as error:
+            if error.code is not Code.INVALID_STATE:
+                raise
+        return True
 
     def _lives(self, holder: Mark, still: int) -> bool:
         """Whether the holder is to be waited for, after so many looks without a sign of life."""
@@ -152,4 +160,6 @@ class Claim:
         except AblestackError as error:
             if error.code is Code.NOT_FOUND:
                 return None
+            if error.code is Code.INVALID_STATE:
+                return b""  # it is being made at this very moment
             raise

@@ -205,6 +205,13 @@ def test_nothing_is_named_that_does_not_exist() -> None:
 VARIABLES = {"ablestack_catalog", "ablestack_state", "ablestack_zone", "ablestack_labels", "ablestack_name"}
 
 
+def test_the_architecture_names_files_that_are_there() -> None:
+    folders = [ROOT, FOLDER, FOLDER / "module_utils", FOLDER / "module_utils" / "core"]
+    named = {text for _line, text in document("architecture.md").code if re.fullmatch(r"[\w.-]+(/[\w.-]+)+/?", text)}
+    assert [name for name in sorted(named) if not any((folder / name).exists() for folder in folders)] == []
+    assert len(named) > 20
+
+
 def test_the_readme_lists_every_module_once() -> None:
     rows = DOCUMENTS[ROOT / "README.md"].rows("Modules")
     listed = re.findall(r"`(ablestack_\w+)`", " ".join(row[0] for row in rows))

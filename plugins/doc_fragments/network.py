@@ -100,7 +100,7 @@ options:
     elements: dict
     suboptions:
       mac:
-        description: The MAC address that gets it.
+        description: The MAC address that gets it. In quotes, for YAML takes some of them for numbers.
         type: str
         required: true
       ip:

@@ -59,7 +59,7 @@ EXAMPLES = r"""
       - ip: 10.10.10.9
         names: [printer, laser]
     reservations:
-      - mac: 52:54:00:12:34:56
+      - mac: "52:54:00:12:34:56"
         ip: 10.10.10.10
         name: nas
 

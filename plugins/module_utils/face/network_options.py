@@ -69,6 +69,14 @@ def network_spec(options: Mapping[str, Any]) -> NetworkSpec:
     return NetworkSpec(**{key: _CHECKS[key](value, key) for key, value in given.items()})
 
 
+def _address(value: Any, what: str) -> str:
+    """An address alone."""
+    found = address(value, what)
+    if not found or "/" in found:
+        raise invalid(f"{what} '{value}' is not an IP address", "write the address alone, such as 10.10.10.5")
+    return found
+
+
 def _name(value: Any, _what: str) -> str:
     return check_file_stem(value, "network")
 
@@ -105,7 +113,7 @@ def _reservation(value: Any, what: str) -> Reservation:
     entry = _entry(value, what, ("mac", "ip"), ("name",))
     name = entry.get("name", "")
     mac = check_mac(text(entry["mac"], f"mac of {what}"))
-    return Reservation(mac, address(entry["ip"], f"ip of {what}"), _host_name(name, f"name of {what}") if name else "")
+    return Reservation(mac, _address(entry["ip"], f"ip of {what}"), _host_name(name, f"name of {what}") if name else "")
 
 
 def _reservations(value: Any, what: str) -> tuple[Reservation, ...]:
@@ -118,7 +126,7 @@ def _reservations(value: Any, what: str) -> tuple[Reservation, ...]:
 
 def _dns_record(value: Any, what: str) -> DnsRecord:
     entry = _entry(value, what, ("ip", "names"))
-    return DnsRecord(address(entry["ip"], f"ip of {what}"), distinct(_host_name)(entry["names"], f"names of {what}"))
+    return DnsRecord(_address(entry["ip"], f"ip of {what}"), distinct(_host_name)(entry["names"], f"names of {what}"))
 
 
 def _dns_records(value: Any, what: str) -> tuple[DnsRecord, ...]:
@@ -138,7 +146,7 @@ _CHECKS: Mapping[str, Check] = {
     "dhcp_end": text,
     "ip6_cidr": text,
     "ip6_gateway": text,
-    "dns_servers": distinct(address),
+    "dns_servers": distinct(_address),
     "dns_records": _dns_records,
     "domain": _domain,
     "vlan": number(0, 4094),

@@ -52,7 +52,9 @@ class LibvirtNetworks(Session):
             except libvirt.libvirtError as error:
                 if code_of(error, "NO_INTERFACE"):
                     return None
-                if code_of(error, "NO_SUPPORT", "NO_CONNECT"):  # a host without that driver
+                if code_of(
+                    error, "NO_SUPPORT", "NO_CONNECT", "SYSTEM_ERROR"
+                ):  # a host without that driver or its daemon
                     return BridgeFacts(name, "unknown")
                 raise
             return read_bridge(text, name, self._connection.getLibVersion())

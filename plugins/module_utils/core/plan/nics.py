@@ -79,7 +79,7 @@ def choose_addresses(
 
 def keep_addresses(nics: tuple[NicSpec, ...], own: Iterable[NicRecord]) -> tuple[NicSpec, ...]:
     """The same with the address that a NIC has already wherever any is wanted."""
-    named = {(nic.network, nic.ip) for nic in nics}
+    named = {(nic.network, nic.ip.partition("/")[0]) for nic in nics}
     left = [nic for nic in own if nic.ip and (nic.network, nic.ip) not in named]
     kept = []
     for nic in nics:

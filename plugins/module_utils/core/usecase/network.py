@@ -145,6 +145,19 @@ def _execute(host: Host, steps: Iterable[Step]) -> None:
             raise
 
 
+def _define(host: Host, step: plans.DefineNetwork) -> None:
+    try:
+        host.define_network(step.facts)
+    except AblestackError as error:
+        if error.code is not Code.ALREADY_EXISTS:
+            raise
+        raise AblestackError(
+            Code.CONFLICT,
+            f"somebody else made a network '{step.facts.name}' on host '{host.spec.name}' at the same time",
+            "run the task again: it will find that one",
+        ) from error
+
+
 def _stop(host: Host, step: plans.StopNetwork) -> None:
     """Looks again first: a VM may have been started since the plan was made."""
     now = network_on(host, step.name, host.network_states())
@@ -161,7 +174,7 @@ def _undefine(host: Host, step: plans.UndefineNetwork) -> None:
 
 
 _DO: dict[type, Callable[[Host, Any], None]] = {
-    plans.DefineNetwork: lambda host, step: host.define_network(step.facts),
+    plans.DefineNetwork: _define,
     plans.RedefineNetwork: lambda host, step: host.redefine_network(step.before, step.after),
     plans.SetNetworkAutostart: lambda host, step: host.set_network_autostart(step.name, step.on),
     plans.StartNetwork: lambda host, step: host.start_network(step.name),

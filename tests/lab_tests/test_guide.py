@@ -31,7 +31,8 @@ BEFORE = [
 
 def plays() -> list[Play]:
     blocks = [yaml.safe_load(block.text) for block in Document.at(GUIDE).blocks if block.language == "yaml"]
-    return [play for block in blocks if isinstance(block, list) for play in block if "module_defaults" not in play]
+    found = [play for block in blocks if isinstance(block, list) for play in block]
+    return [play for play in found if "tasks" in play and "module_defaults" not in play]
 
 
 def catalog(lab: Lab) -> dict[str, Any]:

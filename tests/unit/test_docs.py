@@ -34,6 +34,7 @@ ROOT = Path(__file__).parents[2]
 PATHS = [
     *(path for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md") if (path := ROOT / name).is_file()),
     *sorted((ROOT / "docs").rglob("*.md")),
+    *sorted((ROOT / "roles").glob("*/README.md")),
 ]
 DOCUMENTS = {path: Document.at(path) for path in PATHS}
 LANGUAGES = {"yaml", "sh", "text", "python", "xml"}

@@ -132,7 +132,7 @@ keyed_groups:
     prefix: affinity
   - key: ablestack_labels # label_role_web
     prefix: label
-  - key: ablestack_state # state_running
+  - key: ablestack_state # state_Running
     prefix: state
 
 ---

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import subprocess
@@ -12,7 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
+PLUGIN = Path(__file__).resolve().parents[2] / "plugins" / "inventory" / "ablestack.py"
 PROGRAM = Path(__file__).resolve().parents[1] / "support" / "inventory_run.py"
 CATALOG = {"catalog_file": "catalog.yml"}
 CACHE = {"cache": True, "cache_plugin": "ansible.builtin.jsonfile"}
@@ -182,3 +185,36 @@ def test_other_files_are_left_to_other_plugins() -> None:
     )
     assert (names(foreign), foreign["calls"]) == ({"other"}, 0)
     assert names(long_suffix) == {"web1", "web2", "db1"}
+
+
+def examples() -> dict[str, dict[str, Any]]:
+    """The plugin's, by what the comment above each calls its file."""
+    module = ast.parse(PLUGIN.read_text(encoding="utf-8"))
+    assigned = {ast.unparse(node.targets[0]): node.value for node in module.body if isinstance(node, ast.Assign)}
+    text = ast.literal_eval(assigned["EXAMPLES"])
+    parts = text.split("\n---\n")
+    return {part.strip().split(":")[0].strip("# "): yaml.safe_load(part) for part in parts}
+
+
+def test_the_examples_do_what_their_comments_say(tmp_path: Path) -> None:
+    sources = examples()
+    sources["seoul.ablestack.yml"]["filters"]["zone"] = "default"
+    sources["everything.ablestack.yml"]["cache_connection"] = str(tmp_path)
+    web1 = {**WEB1, "compute_offering": "small", "network": "management"}
+    vms = [{**web1, "name": "web-1"}, {**WEB2, "name": "web-2"}, DB1, OFF, FOREIGN]
+    for vm in vms:
+        vm.setdefault("network", "default")
+    once, twice = (dict(zip(sources, run(*sources.values(), vms=vms))) for _time in range(2))
+    for name, answer in once.items():
+        assert (answer["error"], answer["warnings"]) == ("", []), name
+        assert answer["groups"] == twice[name]["groups"], name
+    assert names(once["ablestack.yml"]) == {"web-1"}
+    assert names(once["everything.ablestack.yml"]) == {"web-1", "web-2", "db1", "off", "foreign"}
+    groups = set(once["seoul.ablestack.yml"]["groups"])
+    assert {
+        "zone_default", "cluster_default", "host_kvm01", "group_shop", "template_tiny", "offering_small",
+        "network_management", "affinity_apart", "label_role_web", "state_Running",
+    } <= groups  # fmt: skip
+    assert names(once["management.ablestack.yml"]) == {"web-1.default"}  # the zone of the host in memory
+    assert once["maintenance.ablestack.yml"]["groups"]["wave_2"] == ["web-2"]
+    assert names(once["isolated.ablestack.yml"]) == set()

@@ -245,6 +245,23 @@ def test_a_process_gives_signs_of_life_while_it_works(tmp_path: Path, monkeypatc
     assert not run(world, **options).changed
 
 
+@pytest.mark.parametrize("nth", [1, 2, 3, 4, 5])
+def test_two_that_remove_it_at_once_both_succeed(nth: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The other one took it for Ready too, and deleted the first one's claim as the old descriptor."""
+    world, options = prepared("remove", tmp_path / "image")
+    controller = world.controller()
+
+    def take_over() -> None:
+        world.pool.volumes.pop("tmpl-t.json", None)
+        with monkeypatch.context() as patch:
+            patch.setattr(template_claim, "_active", set())
+            assert run(world, **options).error is None
+
+    controller.hosts["kvm01"].act_at(nth, take_over)
+    assert run(world, controller=controller, **options).error is None
+    assert contents(world)["kvm01"] == {}
+
+
 def test_a_vm_deployed_in_the_last_moment_saves_its_template(tmp_path: Path) -> None:
     world, options = prepared("remove", tmp_path / "image")
     before = find_template(world.controller().hosts["kvm01"], "t")

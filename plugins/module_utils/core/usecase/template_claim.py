@@ -49,31 +49,40 @@ class Claim:
         Conflict where a live process holds the claim and does nothing.
         """
         content = encode_claim(self._mark)
-        while True:
-            try:
-                self._host.create_volume(VolumeSpec(self._pool, self._volume, len(content), format="raw"))
-                break
-            except AblestackError as error:
-                if error.code is not Code.ALREADY_EXISTS:
-                    raise
+        while not (self._make(content) and self._write(content)):
             if not self._outwait(over_ready):
                 return False
-        self._write(content)
         self._heart.start()
         return True
 
-    def _write(self, content: bytes) -> None:
-        """Says in the volume, which we have just made, that it is ours."""
+    def _make(self, content: bytes) -> bool:
+        """Makes the volume; False where there is one."""
+        try:
+            self._host.create_volume(VolumeSpec(self._pool, self._volume, len(content), format="raw"))
+        except AblestackError as error:
+            if error.code is not Code.ALREADY_EXISTS:
+                raise
+            return False
+        return True
+
+    def _write(self, content: bytes) -> bool:
+        """Says in the volume, which we have just made, that it is ours; False where somebody has taken it away."""
         _active.add(self._owner.token)
-        done = False
+        done = taken = False
         try:
             self._host.upload(self._pool, self._volume, [content])
             done = True
+        except AblestackError as error:
+            taken = error.code in (Code.NOT_FOUND, Code.INVALID_STATE)
+            if not taken:
+                raise
         finally:
             if not done:
-                self.end()
-                with suppress(AblestackError):
-                    self._host.delete_volume(self._pool, self._volume)
+                _active.discard(self._owner.token)
+                if not taken:
+                    with suppress(AblestackError):
+                        self._remove()
+        return done
 
     def _beat(self) -> None:
         """Shows those who cannot see this process that it lives, however long its work takes."""
@@ -101,6 +110,11 @@ class Claim:
             )
         self._host.upload(self._pool, self._volume, [encode_descriptor(template)])
 
+    def drop(self) -> bool:
+        """Nothing of the template is left: deletes the claim, last of all. False where it is no longer ours."""
+        self._still()
+        return self.is_held() and self._remove()
+
     def end(self) -> None:
         """Gives it up in this process, whatever stands on the host."""
         self._still()
@@ -124,16 +138,18 @@ class Claim:
                 return False
             seen, still = content, still + 1 if content == seen else 0
             if holder is None or not self._lives(holder, still):
-                return self._remove()
+                self._remove()
+                return True
             time.sleep(PAUSE)
 
     def _remove(self) -> bool:
-        """Deletes the volume, as far as nobody has been faster and is making it anew."""
+        """Deletes the volume; False where somebody was faster and is making it anew."""
         try:
             self._host.delete_volume(self._pool, self._volume)
         except AblestackError as error:
             if error.code is not Code.INVALID_STATE:
                 raise
+            return False
         return True
 
     def _lives(self, holder: Mark, still: int) -> bool:

@@ -58,7 +58,7 @@ def _clear(host: Host, claim: Claim, name: str) -> None:
     with suppress(AblestackError):
         if claim.is_held():
             delete_images(host, name)
-            host.delete_volume(host.spec.templates, template_descriptor(name))
+            claim.drop()
 
 
 def _is_wanted(found: Template, wanted: Template) -> bool:
@@ -119,19 +119,23 @@ def rewrite_descriptor(host: Host, before: Template, after: Template) -> None:
 
 def remove_template(host: Host, copy: TemplateCopy, check: Callable[[], None]) -> None:
     """Deletes what is there of it. `check` looks again for users, once nobody new can find it."""
-    claim = Claim(host, copy.name)
-    claim.take(over_ready=True)
-    try:
+    while copy.volumes:
+        claim = Claim(host, copy.name)
+        claim.take(over_ready=True)
         try:
-            check()
-        except AblestackError:
-            if copy.ready and copy.template:
-                claim.commit(copy.template)
-            raise
-        delete_images(host, copy.name)
-        host.delete_volume(host.spec.templates, template_descriptor(copy.name))
-    finally:
-        claim.end()
+            try:
+                check()
+            except AblestackError:
+                if copy.ready and copy.template:
+                    claim.commit(copy.template)
+                raise
+            delete_images(host, copy.name)
+            if claim.drop():
+                return
+        finally:
+            claim.end()
+        # Somebody else saw it Ready at the same moment and took it over: what he leaves is looked at anew.
+        copy = find_template(host, copy.name)
 
 
 def delete_images(host: Host, name: str) -> None:

@@ -73,7 +73,13 @@ CHANGES: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
     "public keys": ({"ssh_public_keys": ("ssh-ed25519 AAAA me",), "ssh_key_pairs": ("ops",)}, {
         "ssh_keys": "next_boot"}),
     "less": ({"compute_offering": "fixed"}, {
-        "cpu": "restart", "memory": "restart", "compute_offering": "live", "dynamic_scaling": "next_boot"}),
+        "cpu": "restart", "memory": "restart", "compute_offering": "live", "dynamic_scaling": "next_boot",
+        "max_cpu": "next_boot", "max_memory": "next_boot"}),
+    "more": ({"compute_offering": "large"}, {"cpu": "live", "memory": "live", "compute_offering": "live"}),
+    "more than there is room for": ({"compute_offering": "huge"}, {
+        "cpu": "restart", "memory": "live", "compute_offering": "live", "max_cpu": "next_boot"}),
+    "without scaling": ({"dynamic_scaling": False}, {
+        "dynamic_scaling": "next_boot", "max_cpu": "next_boot", "max_memory": "next_boot"}),
     "boot_type": ({"boot_type": "uefi"}, {"boot_type": "restart"}),
     "secure": ({"boot_type": "uefi", "boot_mode": "secure"}, {"boot_type": "restart", "boot_mode": "restart"}),
     "secure alone": ({"boot_mode": "secure"}, {"boot_type": "restart", "boot_mode": "restart"}),
@@ -177,7 +183,9 @@ def test_a_change_while_it_is_off(name: str) -> None:
     options = {"name": "web1", **given}
     predicted = apply(world, check=True, **options)
     done = apply(world, **options)
-    assert outcome_of(done) == impacts
+    # nothing grows live that does not run
+    asleep = {path: "restart" if path in ("cpu", "memory") else impact for path, impact in impacts.items()}
+    assert outcome_of(done) == asleep
     assert done.result["vm"]["state"] == "Stopped"
     holds(world, predicted, done, options)
     started = apply(world, name="web1", state="started")

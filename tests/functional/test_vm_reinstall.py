@@ -7,12 +7,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from functional.test_vm_change import VM, apply, domain, site
 
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.errors import AblestackError, Code
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.values import GIB
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.vm_spec import VmSpec
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.usecase.vm import apply_vm
-from functional.test_vm_change import VM, apply, domain, site
 from support.memory_calls import Killed
 from support.memory_state import MemoryVolume, qcow2_bytes
 from support.worlds import World, put_template

@@ -283,7 +283,8 @@ def test_memory_modules_are_not_counted_twice() -> None:
     module = ElementTree.SubElement(document.element.find("devices"), "memory", model="dimm")
     ElementTree.SubElement(ElementTree.SubElement(module, "target"), "size", unit="MiB").text = "512"
     apply(document, before, replace(before, cpu=2, max_cpu=2))
-    assert (document.memory, document.numa_memory) == (1024, 512)
+    assert (document.memory, document.numa_memory) == (4096, 512)
+    assert read_domain(document.text).memory == 1024
 
 
 def test_the_states_of_single_processors_do_not_overrule_the_count() -> None:

@@ -11,17 +11,22 @@ from typing import Any
 
 from ..model.errors import AblestackError, Code
 from ..model.vm import DiskConfig, NicConfig, VmConfig
-from ..xml.domain_mapping import new_disk, new_nic, read_live
-from .connection import Session
+from ..xml.domain import DomainElement, MemoryElement
+from ..xml.domain_mapping import boot_memory, domain_of, growing_memory, new_disk, new_nic, read_live
+from .libvirt_guests import LibvirtGuests
 from .translate import code_of, libvirt
 
 ASK_EVERY = 10.0
 """Seconds between two requests to let a device go: a guest that is still booting does not hear the first."""
 LOOK_EVERY = 0.3
 """Seconds between two looks whether it did."""
+MEMORY_TIMEOUT = 30.0
+"""Seconds a guest gets to take more memory; it does so within one where it has the driver."""
+AGENT_TIME = 5.0
+"""Seconds its agent gets to bring that memory online."""
 
 
-class LibvirtDevices(Session):
+class LibvirtDevices(LibvirtGuests):
     """port.Devices."""
 
     def _running_config(self, vm_id: str) -> VmConfig:
@@ -123,11 +128,58 @@ class LibvirtDevices(Session):
         domain = self._domain(vm_id)
         with self._asks(f"give {self._vm(vm_id)} {cpus} CPUs"):
             domain.setVcpusFlags(cpus, libvirt.VIR_DOMAIN_AFFECT_LIVE)
+        self._bound_agent(vm_id)
         with suppress(libvirt.libvirtError):  # most guests do it by themselves, the others where their agent answers
             domain.setVcpusFlags(cpus, libvirt.VIR_DOMAIN_VCPU_GUEST)
 
     def set_memory(self, vm_id: str, memory: int) -> None:
-        raise AblestackError(Code.UNSUPPORTED, f"the memory of {self._vm(vm_id)} cannot grow while it runs")
+        doing = f"give {self._vm(vm_id)} {memory} MiB of memory"
+        document, device = self._growing_memory(vm_id)
+        before, wanted = device.requested, memory - boot_memory(document)
+        if not 0 <= wanted <= device.size:
+            raise AblestackError(
+                Code.INVALID_STATE, f"{self._vm(vm_id)} was not started with room for {memory} MiB", "stop and start it"
+            )
+        self._request_memory(vm_id, device, wanted, doing)
+        until = monotonic() + MEMORY_TIMEOUT
+        taken = device.current
+        while taken != wanted and monotonic() < until:
+            sleep(LOOK_EVERY)
+            taken = self._growing_memory(vm_id)[1].current
+        if taken != wanted:
+            self._request_memory(vm_id, device, before, doing)
+            raise AblestackError(
+                Code.TIMEOUT,
+                f"the guest of {self._vm(vm_id)} did not take the memory within {MEMORY_TIMEOUT:g} s",
+                "see that it has booted and has a driver for virtio-mem, or stop it first",
+            )
+        with suppress(AblestackError):  # most guests do it by themselves, the others where their agent answers
+            self._online_memory(vm_id)
+
+    def _growing_memory(self, vm_id: str) -> tuple[DomainElement, MemoryElement]:
+        domain = self._domain(vm_id)
+        with self._asks(f"read the definition of {self._vm(vm_id)}"):
+            document = domain_of(domain.XMLDesc(0))
+        devices = growing_memory(document)
+        if not devices:
+            raise AblestackError(
+                Code.INVALID_STATE, f"{self._vm(vm_id)} was not started with room for more memory", "stop and start it"
+            )
+        return document, devices[0]
+
+    def _request_memory(self, vm_id: str, device: MemoryElement, size: int, doing: str) -> None:
+        device.requested = size
+        domain = self._domain(vm_id)
+        with self._asks(doing):
+            domain.updateDeviceFlags(device.text, libvirt.VIR_DOMAIN_AFFECT_LIVE)
+
+    def _online_memory(self, vm_id: str) -> None:
+        """Guests whose rules leave new memory offline have it only then."""
+        blocks = self._agent(vm_id, {"execute": "guest-get-memory-blocks"}, AGENT_TIME)
+        offline = [{"phys-index": block["phys-index"], "online": True} for block in blocks if not block["online"]]
+        if offline:
+            asked = {"execute": "guest-set-memory-blocks", "arguments": {"mem-blks": offline}}
+            self._agent(vm_id, asked, AGENT_TIME)
 
 
 def _has_disk(config: VmConfig, disk: DiskConfig) -> bool:

@@ -14,6 +14,11 @@ ROOT_DEVICE = 0
 CDROM_DEVICE = 3
 """Mold's device ids: 0 is the root disk, 3 the CD drive, data disks take the others from 1."""
 
+MEMORY_BLOCK = 2
+"""MiB by which the memory of a running guest grows (QEMU: the block size of virtio-mem on x86)."""
+ROOM_BLOCK = 128
+"""MiB in which room for that is set aside: Linux uses of it only whole blocks of its own size."""
+
 
 class Power(str, Enum):
     """What libvirt says the domain is doing."""

@@ -167,7 +167,7 @@ def restart_required(vm: VmFacts) -> bool:
 def _essence(config: VmConfig) -> dict[str, Any]:
     return {
         "cpu": (config.cpu, config.max_cpu),
-        "memory": (config.memory, config.max_memory),
+        "memory": (config.memory, config.max_memory > config.memory),  # odd sizes round the maximum otherwise
         "boot": (config.boot_type, config.boot_mode, config.tpm),
         "disks": sorted(disk.target for disk in config.disks),
         "nics": sorted(nic.mac for nic in config.nics),

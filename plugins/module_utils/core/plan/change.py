@@ -10,7 +10,7 @@ from ..model.errors import AblestackError, Code
 from ..model.plan_parts import LIVE, NEXT_BOOT, RESTART, Change
 from ..model.seed_content import SeedContent
 from ..model.values import UNSET
-from ..model.vm import VmConfig, VmFacts
+from ..model.vm import MEMORY_BLOCK, VmConfig, VmFacts
 from ..model.vm_spec import DiskSpec
 from .change_disks import change_data_disks, change_iso, change_root, match_disks
 from .change_nics import change_nics, match_nics
@@ -162,17 +162,39 @@ def _compute(request: VmRequest, edits: Edits) -> None:
         record.dynamic_scaling,
     )
     wanted = compute_of(spec, request.catalog, current)
-    for name in ("cpu", "memory"):
+    for name, live in (("cpu", _cpu_grows(edits, wanted)), ("memory", _memory_grows(edits, wanted))):
         if getattr(wanted, name) != getattr(config, name):
-            edits.changes.append(Change(name, getattr(config, name), getattr(wanted, name), RESTART))
+            impact = LIVE if live else RESTART
+            edits.changes.append(Change(name, getattr(config, name), getattr(wanted, name), impact))
     if wanted.offering != record.compute_offering:
         edits.changes.append(Change("compute_offering", record.compute_offering, wanted.offering, LIVE))
     if wanted.dynamic_scaling != record.dynamic_scaling:
         edits.changes.append(Change("dynamic_scaling", record.dynamic_scaling, wanted.dynamic_scaling, NEXT_BOOT))
+    for name in ("max_cpu", "max_memory"):
+        if getattr(wanted, name) != getattr(config, name):
+            edits.changes.append(Change(name, getattr(config, name), getattr(wanted, name), NEXT_BOOT))
     edits.record = replace(record, compute_offering=wanted.offering, dynamic_scaling=wanted.dynamic_scaling)
     edits.config = replace(
         config, cpu=wanted.cpu, memory=wanted.memory, max_cpu=wanted.max_cpu, max_memory=wanted.max_memory
     )
+    if edits.live is not None and not edits.needs_power_off:
+        edits.live = replace(
+            edits.live, cpu=max(wanted.cpu, edits.live.cpu), memory=max(wanted.memory, edits.live.memory)
+        )
+
+
+def _cpu_grows(edits: Edits, wanted: Compute) -> bool:
+    """Whether the running guest can have the processors: it was started with room for them."""
+    live = edits.live
+    return live is not None and edits.record.dynamic_scaling and live.cpu <= wanted.cpu <= live.max_cpu
+
+
+def _memory_grows(edits: Edits, wanted: Compute) -> bool:
+    """The same of memory, which grows in whole blocks."""
+    live = edits.live
+    if live is None or not edits.record.dynamic_scaling:
+        return False
+    return live.memory <= wanted.memory <= live.max_memory and (wanted.memory - live.memory) % MEMORY_BLOCK == 0
 
 
 def _boots_otherwise(request: VmRequest, config: VmConfig) -> bool:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from ..model.catalog import Catalog, ComputeOffering
 from ..model.errors import invalid
 from ..model.values import GIB, gib
+from ..model.vm import ROOM_BLOCK
 from ..model.vm_spec import DiskSpec, VmSpec
 
 
@@ -90,8 +91,10 @@ def _by_offering(offering: ComputeOffering, spec: VmSpec, current: Compute | Non
 def _with_scaling(compute: Compute, spec: VmSpec) -> Compute:
     """Room to grow is set aside only for a VM that may use it."""
     scaling = spec.dynamic_scaling if isinstance(spec.dynamic_scaling, bool) else compute.dynamic_scaling
-    room = (compute.max_cpu, compute.max_memory) if scaling else (compute.cpu, compute.memory)
-    return Compute(compute.offering, compute.cpu, compute.memory, room[0], room[1], scaling, compute.host_tags)
+    if not scaling:
+        return replace(compute, max_cpu=compute.cpu, max_memory=compute.memory, dynamic_scaling=False)
+    room = (compute.max_memory - compute.memory) // ROOM_BLOCK * ROOM_BLOCK
+    return replace(compute, max_memory=compute.memory + room, dynamic_scaling=True)
 
 
 def _within(what: str, key: str, value: int, low: int | None, high: int | None) -> None:

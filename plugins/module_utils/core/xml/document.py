@@ -119,10 +119,11 @@ class Field(Generic[T]):
     def __init__(self, path: str, read: Callable[[str], T], write: Callable[[T], str], missing: T) -> None:
         self.path = path
         self.steps, self.attribute = _split(path)
+        self.place = "/".join(self.steps)
         self.read, self.write, self.missing = read, write, missing
 
     def __get__(self, document: Document, kind: type) -> T:
-        place = _find(document.element, self.steps)
+        place = document.element.find(self.place) if self.place else document.element
         text = None if place is None else place.get(self.attribute) if self.attribute else place.text
         if place is None or text is None:
             return self.missing
@@ -231,6 +232,13 @@ class Size(Field[int]):
     def drop(self, place: Element) -> None:
         super().drop(place)
         place.attrib.pop("unit", None)
+
+
+class ExactSize(Size):
+    """A size that is written where it is zero, too."""
+
+    def __set__(self, document: Document, value: int) -> None:
+        self.put(_make(document.element, self.steps), self.write(value))
 
 
 class Flag(Field[bool]):

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from .document import Document, Flag, Number, Size, Switch, Text
+from .document import Document, ExactSize, Flag, Number, Size, Switch, Text
 
 
 class DiskElement(Document):
@@ -108,10 +108,15 @@ class FeatureElement(Document):
 
 
 class MemoryElement(Document):
-    """A memory module plugged in beside the boot memory."""
+    """Memory beside the boot memory: a module, or one that grows in blocks up to its size (virtio-mem)."""
 
     tag = "memory"
+    model = Text("@model")
     size = Size("target/size")
+    node = Text("target/node")
+    block = Size("target/block")
+    requested = ExactSize("target/requested")
+    current = Size("target/current")
 
 
 class DomainElement(Document):

@@ -7,7 +7,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ..model.errors import AblestackError, Code
-from ..model.vm import DiskConfig, NicConfig, VmConfig
+from ..model.vm import MEMORY_BLOCK, ROOM_BLOCK, DiskConfig, NicConfig, VmConfig
 from .document import DocumentError
 from .domain import (
     BalloonElement,
@@ -32,6 +32,7 @@ DEVICES = "devices"
 SPARE_PORTS = 8
 """PCI Express ports left free for hot-plug: a port cannot be added to a running guest."""
 MEMORY_SLOTS = 16
+GROWING = "virtio-mem"
 NVRAM_FOLDER = "/var/lib/libvirt/qemu/nvram"
 _DEFAULT_CPU = "qemu64"
 _CPU_MODES = ("host-model", "host-passthrough", "maximum")
@@ -97,7 +98,7 @@ def read_shown(text: str) -> tuple[VmConfig, bool]:
 
 
 def _read(domain: DomainElement) -> VmConfig:
-    memory = domain.memory
+    memory = boot_memory(domain) + sum(device.requested for device in growing_memory(domain))
     return VmConfig(
         id=domain.uuid,
         domain_name=domain.name,
@@ -158,17 +159,43 @@ def _set_size(domain: DomainElement, config: VmConfig) -> None:
     domain.vcpus = config.max_cpu
     domain.current_vcpus = config.cpu
     domain.vcpu_states = False  # libvirt's list of single CPUs would overrule the count
-    plugged = sum(module.size for module in domain.children(MemoryElement, DEVICES))
-    domain.memory = config.memory
+    room = (config.max_memory - config.memory) // ROOM_BLOCK * ROOM_BLOCK
+    # Room to grow is one device that gives the guest as much of itself as is asked (docs/design/dynamic-scaling.md).
+    _set_room(domain, room)
+    plugged = sum(device.size for device in domain.children(MemoryElement, DEVICES) if device.model != GROWING)
+    domain.memory = config.memory + room
     domain.current_memory = config.memory
-    growing = config.max_memory > config.memory
-    # Memory can be plugged in only where there are slots for it, and those need a NUMA cell.
-    domain.max_memory = config.max_memory if growing else 0
+    # Devices of memory need an address space of their own, and that a NUMA cell.
+    growing = bool(room or plugged)
+    domain.max_memory = max(config.max_memory, config.memory + room) if growing else 0
     domain.memory_slots = MEMORY_SLOTS if growing else 0
     domain.numa_cell = "0" if growing else ""
     domain.numa_cpus = (f"0-{config.max_cpu - 1}" if config.max_cpu > 1 else "0") if growing else ""
     domain.numa_memory = config.memory - plugged if growing else 0
     domain.translation_cache = _translation_cache(config)
+
+
+def _set_room(domain: DomainElement, room: int) -> None:
+    devices = growing_memory(domain)
+    for device in devices[1:] if room else devices:
+        domain.remove(device, DEVICES)
+    if not room:
+        return
+    device = devices[0] if devices else MemoryElement(model=GROWING)
+    device.size, device.node, device.block, device.requested = room, "0", MEMORY_BLOCK, 0
+    device.current = 0
+    if not devices:
+        domain.add(device, DEVICES)
+
+
+def growing_memory(domain: DomainElement) -> list[MemoryElement]:
+    """The devices whose memory the guest gets as it is asked for: one in domains of ours that may grow."""
+    return [device for device in domain.children(MemoryElement, DEVICES) if device.model == GROWING]
+
+
+def boot_memory(domain: DomainElement) -> int:
+    """MiB that the guest has by all means: what libvirt counts as memory includes all that a device may give."""
+    return domain.memory - sum(device.size for device in growing_memory(domain))
 
 
 def _translation_cache(config: VmConfig) -> int:

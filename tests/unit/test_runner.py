@@ -287,3 +287,39 @@ def test_plain_refuses_what_would_only_look_like_json(value: Any) -> None:
 def test_a_result_that_is_not_plain_is_a_mistake_of_ours(result: Result) -> None:
     answer, _text = result(lambda _infrastructure: Outcome(result={"vm": {"cpu": UNSET}}))
     assert answer["error"]["code"] == "Internal"
+
+
+NESTED = {
+    "vms": {"type": "list", "elements": "dict"},
+    "defaults": {"type": "dict"},
+    "parallel": {"type": "int"},
+}
+TWO_LINES = f"#cloud-config\n{SECRET}\n"
+
+
+@pytest.mark.parametrize(("more", "failed"), [({}, False), ({"parallel": "many"}, True), ({"nonsense": 1}, True)])
+def test_a_secret_within_an_option_is_masked_in_results_and_in_the_system_s_log(
+    hosts: list[Host],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    more: dict[str, Any],
+    failed: bool,
+) -> None:
+    logged: list[str] = []
+    monkeypatch.setattr(runner.Module, "log", lambda _self, msg, log_args=None: logged.append(f"{msg} {log_args}"))
+    args = {"vms": [{"name": "a", "user_data": TWO_LINES}], "defaults": {"user_data": "other hunter2"}, **more}
+    with patch_module_args({"uri": "test:///default", **args}), pytest.raises(SystemExit):
+        run(NESTED, lambda options: lambda _infrastructure: Outcome(result={"given": options["vms"]}))
+    text = capsys.readouterr().out
+    answer = json.loads(text)
+    assert answer.get("failed", False) is failed
+    assert "hunter2" not in text
+    assert "hunter2" not in "".join(logged)
+    assert bool(logged) is not failed
+    assert failed or answer["given"][0]["name"] == "a"
+
+
+def test_the_plan_is_shown_beside_the_diff(result: Result) -> None:
+    outcome = Outcome(True, {}, {"a": 1}, plan=("+ a: made", "- b: destroyed"))
+    answer, _text = result(lambda _infrastructure: outcome, _ansible_diff=True)
+    assert answer["diff"] == {"before": {}, "after": {"a": 1}, "prepared": "+ a: made\n- b: destroyed\n"}

@@ -22,6 +22,7 @@ Prepare = Callable[[Mapping[str, Any]], Work]
 
 # Ansible takes these keys of a result for its own: with `unreachable` it would give up the managed host.
 _RENAMED = {"failed": "failures", "unreachable": "unreachable_hosts"}
+_SECRET = {"user_data"}
 _RESERVED = {"changed", "diff", "invocation", "msg", "skipped", "warnings"}
 
 
@@ -29,9 +30,25 @@ class Module(AnsibleModule):  # type: ignore[misc]
     """Ansible's own complaints about options get the `error` that all failures have (INTERFACE 10)."""
 
     def fail_json(self, msg: str, **result: Any) -> NoReturn:
+        self.keep_secrets()
         result.setdefault("error", {"code": Code.INVALID_INPUT.value, "hint": "", "details": {}})
         super().fail_json(msg=msg, **result)
         raise SystemExit(1)
+
+    def keep_secrets(self) -> None:
+        """Masks in results what Ansible does not know for secret: it sees options, not what is in them."""
+        self.no_log_values.update(_secrets(self.params))
+        # a private key put where a public one belongs is a secret all the same
+        self.no_log_values.update(text for text in _texts(self.params) if "PRIVATE KEY" in text)
+
+    def _log_invocation(self) -> None:
+        """The system's log gets the options without the secrets in them."""
+        given = self.params
+        self.params = _without_secrets(given)
+        try:
+            super()._log_invocation()
+        finally:
+            self.params = given
 
 
 def run(options: Mapping[str, Any], prepare: Prepare, *, reads_only: bool = False, **ansible: Any) -> None:
@@ -47,8 +64,7 @@ def run(options: Mapping[str, Any], prepare: Prepare, *, reads_only: bool = Fals
         supports_check_mode=True,
         **ansible,
     )
-    # a private key put where a public one belongs is a secret all the same
-    module.no_log_values.update(text for text in _texts(module.params) if "PRIVATE KEY" in text)
+    module.keep_secrets()
     check = module.check_mode and not reads_only
 
     def work() -> Outcome:
@@ -63,6 +79,8 @@ def run(options: Mapping[str, Any], prepare: Prepare, *, reads_only: bool = Fals
     result = {**outcome.result, "changed": outcome.changed}
     if module._diff and not reads_only:
         result["diff"] = {"before": outcome.before, "after": outcome.after}
+        if outcome.plan:
+            result["diff"]["prepared"] = "".join(f"{line}\n" for line in outcome.plan)
     if error is None:
         module.exit_json(**result)
     if not isinstance(error, Incomplete):
@@ -96,7 +114,7 @@ def _checked(outcome: Outcome) -> Outcome:
     taken = _RESERVED & set(result)
     if taken:
         raise TypeError(f"a result has keys of Ansible's own: {', '.join(sorted(taken))}")
-    return Outcome(outcome.changed, before, after, result, outcome.warnings)
+    return Outcome(outcome.changed, before, after, result, outcome.warnings, outcome.plan)
 
 
 def _unexpected(failure: Exception, secrets: Iterable[str]) -> AblestackError:
@@ -136,6 +154,25 @@ def _calls(failure: BaseException) -> list[str]:
         calls.append(f"{place}:{trace.tb_lineno} {code.co_name}")
         trace = trace.tb_next
     return calls[-8:]
+
+
+def _secrets(value: Any) -> Iterator[str]:
+    """Every text under a secret's name in some data."""
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from _texts(item) if key in _SECRET else _secrets(item)
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            yield from _secrets(item)
+
+
+def _without_secrets(value: Any) -> Any:
+    """The same data with nothing under a secret's name."""
+    if isinstance(value, Mapping):
+        return {key: "NOT_LOGGING_PARAMETER" if key in _SECRET else _without_secrets(value[key]) for key in value}
+    if isinstance(value, (list, tuple)):
+        return [_without_secrets(item) for item in value]
+    return value
 
 
 def _texts(value: Any) -> Iterator[str]:

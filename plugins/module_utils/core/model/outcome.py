@@ -13,13 +13,17 @@ from .errors import AblestackError, Code
 
 @dataclass(frozen=True)
 class Outcome:
-    """`before` and `after` are what the diff shows; `result` is everything else a module returns."""
+    """`before` and `after` are what the diff shows; `result` is everything else a module returns.
+
+    `plan` are lines for people that a diff shows beside them.
+    """
 
     changed: bool = False
     before: Mapping[str, Any] = field(default_factory=dict)
     after: Mapping[str, Any] = field(default_factory=dict)
     result: Mapping[str, Any] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    plan: tuple[str, ...] = ()
 
 
 class Incomplete(AblestackError):  # noqa: N818 - it is not only an error: it carries a result

@@ -29,8 +29,9 @@ def action_of(before: VmFacts | None, plan: Plan[VmFacts]) -> str:
     return RESTARTED if restarts and before.is_active else CHANGED
 
 
-def plan_line(name: str, action: str, result: Mapping[str, Any]) -> str:
+def plan_line(name: str, result: Mapping[str, Any]) -> str:
     """One line of the plan as people read it; empty for a VM that stays as it is. `result` is that of one VM."""
+    action = result["action"]
     if action == UNCHANGED:
         return ""
     vm = result.get("vm") or {}

@@ -14,7 +14,8 @@ from ..hypervisor.port import Host
 from ..model.errors import AblestackError, Code
 from ..model.vm import VmFacts
 
-_PAUSE = 0.5  # seconds between two looks
+PAUSE = 0.5  # seconds between two looks
+AT_ONCE = ("none", "running")  # what a started VM has reached already
 _CALL = 3.0  # seconds a single question to the guest may take
 _PROOFS = ("lease", "agent")  # that the guest took its address: a reservation alone does not tell
 _SSH_PORT = 22
@@ -23,21 +24,40 @@ _LISTENING_SSH = f":{_SSH_PORT:04X} "
 Look = Callable[[Host, VmFacts], bool]
 
 
+class Wait:
+    """One VM's wait, made of looks that somebody takes from time to time; close it when done."""
+
+    def __init__(self, host: Host, vm: VmFacts, rung: str, timeout: float) -> None:
+        self.vm = vm
+        self._host, self._rung, self._timeout = host, rung, timeout
+        self._deadline = time.monotonic() + timeout
+        self._tail = host.console_tail(vm.id)
+
+    def look(self) -> VmFacts | None:
+        """The VM with its addresses once it got that far, None where it has not; Timeout ends with its console."""
+        if _RUNGS[self._rung](self._host, self.vm):
+            return with_addresses(self._host, self.vm)
+        if time.monotonic() >= self._deadline:
+            raise _too_late(self.vm, self._rung, self._timeout, self._tail.lines())
+        _still_there(self._host, self.vm, self._rung, self._tail.lines)
+        return None
+
+    def close(self) -> None:
+        """Stops listening to the console."""
+        self._tail.close()
+
+
 def wait_for(host: Host, vm: VmFacts, rung: str, timeout: float) -> VmFacts:
     """Returns the VM with its addresses once it got that far; Timeout ends with the last lines of its console."""
-    if rung in ("none", "running"):
+    if rung in AT_ONCE:
         return vm
-    deadline = time.monotonic() + timeout
-    tail = host.console_tail(vm.id)
+    wait = Wait(host, vm, rung, timeout)
     try:
-        while not _RUNGS[rung](host, vm):
-            if time.monotonic() >= deadline:
-                raise _too_late(vm, rung, timeout, tail.lines())
-            _still_there(host, vm, rung, tail.lines)
-            time.sleep(_PAUSE)
+        while (found := wait.look()) is None:
+            time.sleep(PAUSE)
+        return found
     finally:
-        tail.close()
-    return with_addresses(host, vm)
+        wait.close()
 
 
 def with_addresses(host: Host, vm: VmFacts) -> VmFacts:
@@ -47,7 +67,7 @@ def with_addresses(host: Host, vm: VmFacts) -> VmFacts:
 
 def _still_there(host: Host, vm: VmFacts, rung: str, console: Callable[[], tuple[str, ...]]) -> None:
     """A guest that powers off will never get there: say so at once."""
-    ref = next((ref for ref in host.domains() if ref.id == vm.id), None)
+    ref = host.domain(vm.id)
     if ref is None or ref.power.value in ("off", "crashed"):
         raise AblestackError(
             Code.INVALID_STATE,

@@ -28,7 +28,9 @@ options:
         O(force_after_timeout).
       - V(restarted), it has been rebooted by its guest, or reset with O(forced=true). A stopped VM is started. This
         changes something every time.
-      - V(reinstalled), its root disk has been made anew from the template. Data disks, NICs and addresses stay.
+      - V(reinstalled), its root disk has been made anew from the template or ISO image it was deployed from, or from
+        O(template) or O(iso). Data disks, NICs and addresses stay, and it runs if it ran before. A VM that is missing
+        is not deployed by that. This changes something every time.
       - V(destroyed), it is off and its name is free. It can be recovered until it is expunged.
       - V(absent), the same as V(destroyed).
       - V(recovered), a destroyed VM is there again, stopped. A VM that is there already is left alone.
@@ -151,7 +153,8 @@ options:
     type: bool
   dynamic_scaling:
     description:
-      - Whether CPU and memory may grow while the VM runs, up to the maxima of its offering.
+      - Whether CPU and memory may grow while the VM runs, up to the maxima of its offering. The guest needs a driver
+        for virtio-mem.
       - The default is the offering's.
     type: bool
   user_data:
@@ -184,7 +187,9 @@ options:
     description: Whether destroying, expunging and reinstalling the VM is refused. Change it first to do so.
     type: bool
   attached_iso:
-    description: ISO image in the CD drive. An empty text ejects it.
+    description:
+      - ISO image in the CD drive. An empty text ejects it.
+      - A drive that the guest has locked, because it is mounted there, opens with O(forced=true) alone.
     type: str
   forced:
     description: Cut the power instead of asking the guest to shut down, and press reset instead of asking it to reboot.

@@ -113,6 +113,40 @@ EXAMPLES = r"""
     compute_offering: large
     allow_restart: true
 
+- name: Grow it while it runs, as far as its offering's maxima allow
+  ablestack.kvm.ablestack_vm:
+    catalog: "{{ ablestack_catalog }}"
+    name: db01
+    cpu: 4
+    memory: 8GiB
+    root_disk_size: 40
+
+- name: Attach a disk and a NIC, and detach all others that are not listed
+  ablestack.kvm.ablestack_vm:
+    catalog: "{{ ablestack_catalog }}"
+    name: db01
+    data_disks:
+      - name: db01-data
+      - name: db01-archive
+        size: 100
+    networks:
+      - lan
+      - backup
+      - monitoring
+
+- name: Insert an ISO image
+  ablestack.kvm.ablestack_vm:
+    catalog: "{{ ablestack_catalog }}"
+    name: db01
+    attached_iso: rescue
+
+- name: Begin anew with another template, and keep the data disks
+  ablestack.kvm.ablestack_vm:
+    catalog: "{{ ablestack_catalog }}"
+    name: db01
+    state: reinstalled
+    template: debian13
+
 - name: Destroy a VM, to be expunged with one of its data disks in a week
   ablestack.kvm.ablestack_vm:
     catalog: "{{ ablestack_catalog }}"

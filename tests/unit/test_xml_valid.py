@@ -6,11 +6,12 @@ from __future__ import annotations
 
 import subprocess
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 import pytest
 
-from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.vm import DiskConfig
+from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.vm import DiskConfig, NicConfig
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.xml.domain_mapping import (
     apply,
     domain_of,
@@ -43,6 +44,25 @@ def test_edited_domains(tmp_path: Path) -> None:
         document = new_domain(before)
         apply(document, before, replace(before, **values))
         texts[name] = document.text
+    validate(tmp_path, texts, "domain")
+
+
+def test_every_combination_of_firmware_tpm_room_and_devices(tmp_path: Path) -> None:
+    boots = (("bios", "legacy"), ("uefi", "legacy"), ("uefi", "secure"))
+    disks, nics = vm_config().disks, vm_config().nics
+    more = (DiskConfig("vdb", "/srv/vol-a.qcow2", max_iops=500), DiskConfig("vdx", "/srv/vol-b.qcow2"))
+    texts = {}
+    for (boot_type, boot_mode), tpm, grows, devices in product(boots, (True, False), (True, False), (True, False)):
+        config = vm_config(
+            boot_type=boot_type,
+            boot_mode=boot_mode,
+            tpm=tpm,
+            max_cpu=4 if grows else 1,
+            max_memory=1024 if grows else 256,
+            disks=(*disks, *more) if devices else disks,
+            nics=(*nics, NicConfig("52:54:00:00:00:02", "lan", "e1000e")) if devices else nics,
+        )
+        texts[f"{boot_type}-{boot_mode}-{tpm}-{grows}-{devices}"] = new_domain(config).text
     validate(tmp_path, texts, "domain")
 
 

@@ -15,7 +15,7 @@ from lab_tests.runs import Run
 from support.documents import Document
 
 GUIDE = Path(__file__).parents[2] / "docs" / "guide.md"
-VM, TEMPLATE, NETWORK = (f"ablestack.kvm.ablestack_{kind}" for kind in ("vm", "template", "network"))
+VM, FLEET, TEMPLATE, NETWORK = (f"ablestack.kvm.ablestack_{kind}" for kind in ("vm", "vm_fleet", "template", "network"))
 Play = dict[str, Any]
 
 # What the guide takes for granted.
@@ -51,6 +51,8 @@ def for_the_lab(play: Play, files: dict[str, str]) -> Play:
         if (task.get(TEMPLATE) or {}).keys() & {"url", "src"}:
             task[TEMPLATE].pop("url", None)
             task[TEMPLATE]["src"] = files[task[TEMPLATE].get("format", "qcow2")]
+        if FLEET in task:
+            task[FLEET]["defaults"]["start"] = False
         if VM in task:
             task[VM].pop("wait", None)
             if task[VM].keys() & {"template", "iso"}:
@@ -92,12 +94,12 @@ def test_what_the_guide_shows_is_shown(run: Run) -> None:
     assert shown["Show where it is"] == "db01 is Stopped on kvm01, "  # of several tasks of this name the last counts
     assert shown["Show what uses them"] == {"debian12": ["builder"], "golden": []}
     assert shown["Show who is in them"]["lan"] == ["builder", "db01", "web01"]
-    assert shown["Show what it cost"] == {
-        "compute_offering": "live",
-        "cpu": "restart",
-        "dynamic_scaling": "next_boot",
-        "memory": "restart",
-    }
+    assert shown["Show what it cost"] == {"compute_offering": "live", "cpu": "restart", "memory": "restart"}
+    [fleet] = [task.result["shop.plan"] for task in run.tasks if task.task == "Show what became of them"]
+    assert fleet == [
+        f"+ {name}: made on kvm01 from debian12, {size} MiB, Stopped"
+        for name, size in (("shop01", "1 CPU, 1024"), ("shop02", "1 CPU, 1024"), ("shop-db", "2 CPU, 4096"))
+    ]
     assert shown["Show it"] == "Disk, quiesced: False"  # only a running guest can be frozen
     assert [line.split("  ")[0] for line in shown["Show them as a tree"]] == ["db01", "└── before-upgrade *"]
     assert shown["Show until when it can be recovered"].startswith("Destroyed, to be expunged at 2")

@@ -94,7 +94,13 @@ def test_what_the_guide_shows_is_shown(run: Run) -> None:
     assert shown["Show where it is"] == "db01 is Stopped on kvm01, "  # of several tasks of this name the last counts
     assert shown["Show what uses them"] == {"debian12": ["builder"], "golden": []}
     assert shown["Show who is in them"]["lan"] == ["builder", "db01", "web01"]
-    assert shown["Show what it cost"] == {"compute_offering": "live", "cpu": "restart", "memory": "restart"}
+    assert shown["Show what it cost"] == {
+        "compute_offering": "live",
+        "cpu": "restart",
+        "max_cpu": "next_boot",
+        "max_memory": "next_boot",
+        "memory": "restart",
+    }
     [fleet] = [task.result["shop.plan"] for task in run.tasks if task.task == "Show what became of them"]
     assert fleet == [
         f"+ {name}: made on kvm01 from debian12, {size} MiB, Stopped"

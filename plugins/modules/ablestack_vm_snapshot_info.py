@@ -123,7 +123,7 @@ error:
 from collections.abc import Mapping
 from typing import Any
 
-from ..module_utils.core.usecase.snapshot import list_snapshots
+from ..module_utils.core.usecase.snapshot_query import list_snapshots
 from ..module_utils.face.runner import Work, run
 from ..module_utils.face.snapshot_options import snapshot_name, vm_of
 

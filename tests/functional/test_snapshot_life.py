@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.errors import AblestackError, Code
-from ansible_collections.ablestack.kvm.plugins.module_utils.core.usecase.snapshot import list_snapshots
+from ansible_collections.ablestack.kvm.plugins.module_utils.core.usecase.snapshot_query import list_snapshots
 from support.snapshots import WEB, fill, make_web, paths, reads, run, snap, the_domain, vm
 from support.worlds import World
 

@@ -125,6 +125,17 @@ def test_without_snapshots_the_disk_is_in_its_own_volume(world: SnapshotWorld) -
     assert set(after.disks[0].layers) == {after.disks[0].base}
 
 
+@given(worlds(), st.data())
+def test_where_an_image_is_unseen_nothing_is_touched(world: SnapshotWorld, data: st.DataObject) -> None:
+    disk = world.disks[0]
+    heads = [disk.active, *(row.images[0][1] for row in world.snapshots)]
+    unseen = data.draw(st.sampled_from(heads))
+    if unseen != disk.base:
+        layers = {one: layer for one, layer in disk.layers.items() if one != unseen}
+        world = replace(world, disks=(replace(disk, layers=layers),))
+        assert tidy(world) == ((), world)
+
+
 def test_an_overlay_that_was_never_written_to_is_told_by_its_first_table() -> None:
     head = bytearray(b"QFI\xfb".ljust(4096, b"\0"))
     head[36:40] = (4).to_bytes(4, "big")

@@ -36,7 +36,7 @@ def _drop(world: SnapshotWorld) -> tuple[list[Step], SnapshotWorld]:
     steps: list[Step] = []
     disks = []
     for disk in world.disks:
-        gone = droppable(disk, images_of(world, disk))
+        gone = droppable(disk, images_of(world, disk)) if is_known(world, disk) else ()
         steps += delete_images(disk, gone)
         disks.append(without(disk, gone))
     return steps, replace(world, disks=tuple(disks))
@@ -46,7 +46,7 @@ def _merge(world: SnapshotWorld) -> tuple[list[Step], SnapshotWorld]:
     """The next merge of every disk: those under the running guest, and those beside it, each in one go."""
     found: list[tuple[DiskLayers, Merge, bool]] = []
     for disk in world.disks:
-        merge = next_merge(disk, images_of(world, disk))
+        merge = next_merge(disk, images_of(world, disk)) if is_known(world, disk) else None
         if merge is not None:
             found.append((disk, merge, world.vm.is_active and is_active_chain(disk, merge.layer)))
     steps: list[Step] = []
@@ -92,6 +92,17 @@ def _moved_config(config: VmConfig, moved: dict[str, str], formats: dict[str, st
         for disk in config.disks
     )
     return config if disks == config.disks else replace(config, disks=disks)
+
+
+def is_known(world: SnapshotWorld, disk: DiskLayers) -> bool:
+    """Whether every needed image is seen to stand on the disk's base: else something unseen may need what we see."""
+
+    def lowest(path: str) -> str:
+        while path != disk.base and path in disk.layers:
+            path = disk.layers[path].backing
+        return path
+
+    return all(lowest(path) == disk.base for path in (disk.active, *images_of(world, disk)))
 
 
 def images_of(world: SnapshotWorld, disk: DiskLayers) -> frozenset[str]:

@@ -1,6 +1,6 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A VM's snapshots brought to what the task says: read, plan, execute, read again; and all of them listed."""
+"""A VM's snapshots brought to what the task says: read, plan, execute, read again."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ from ..model.errors import AblestackError, Code
 from ..model.outcome import Outcome
 from ..model.plan_parts import Plan
 from ..model.snapshot import SnapshotSpec, SnapshotWorld
-from ..model.snapshot_view import diff_view, snapshot_view, snapshot_views, tree_text, tree_view
+from ..model.snapshot_view import diff_view, snapshot_view, snapshot_views, tree_text
 from ..model.values import time_text
 from ..model.vm import VmFacts
+from ..plan.layers import is_known
 from ..plan.snapshot import SnapshotRequest, plan_snapshot
 from ..plan.snapshot_steps import MergeLayers
 from .execute import execute
@@ -25,7 +26,6 @@ from .infrastructure import Infrastructure
 from .layering import current_vm, read_disks
 from .locate import locate
 from .owner import current_owner, is_abandoned
-from .query import read_vms
 
 _PATIENCE = 30.0  # seconds to wait for another process that works on the same VM
 
@@ -40,8 +40,9 @@ def apply_snapshot(infra: Infrastructure, spec: SnapshotSpec) -> Outcome:
     spec = spec if spec.name else replace(spec, name=drawn)
     world = _read(host, vm, spec)
     plan = _plan(infra, host, spec, world)
-    if not infra.check and any(isinstance(step, MergeLayers) for step in plan.steps):
-        # A killed merge leaves libvirt with an old idea of what stands on what.
+    unsure = any(not is_known(world, disk) for disk in world.disks)
+    if not infra.check and (unsure or any(isinstance(step, MergeLayers) for step in plan.steps)):
+        # A killed merge, or another tool, leaves libvirt with an old idea of what stands on what.
         host.refresh_pools(dict.fromkeys(disk.pool for disk in world.disks))
         world = _read(host, current_vm(host, vm.id), spec)
         plan = _plan(infra, host, spec, world)
@@ -135,31 +136,3 @@ def _found(infra: Infrastructure, spec: SnapshotSpec) -> VmFacts | None:
 
 def _generated_name() -> str:
     return datetime.now(timezone.utc).strftime("snap-%Y%m%d-%H%M%S")
-
-
-def list_snapshots(infra: Infrastructure, vm: str = "", vm_id: str = "", name: str = "") -> Outcome:
-    """Result: `snapshots`, all rows; `trees`, one for each VM that has any; `unreachable`, host -> sentence.
-
-    NotFound where a VM is named and no host has it.
-    """
-    found, errors = infra.on_hosts(lambda host: _on_host(host, vm, vm_id))
-    worlds = sorted((world for on_host in found.values() for world in on_host), key=lambda world: world.vm.name.lower())
-    unreachable = {host: error.sentence for host, error in errors.items()}
-    if (vm or vm_id) and not worlds:
-        for error in errors.values():
-            raise error
-        raise AblestackError(Code.NOT_FOUND, f"VM '{vm or vm_id}' does not exist", "see ablestack_vm_info")
-    if errors and not found:
-        raise next(iter(errors.values()))
-    rows = [row for world in worlds for row in snapshot_views(world) if not name or row["name"] == name]
-    trees = [tree_view(world) for world in worlds if world.snapshots]
-    warnings = tuple(f"host '{host}' was left out: {text}" for host, text in unreachable.items())
-    return Outcome(result={"snapshots": rows, "trees": trees, "unreachable": unreachable}, warnings=warnings)
-
-
-def _on_host(host: Host, name: str, vm_id: str) -> list[SnapshotWorld]:
-    vms, _warnings = read_vms(host, tuple(ref for ref in host.domains() if not vm_id or ref.id == vm_id))
-    wanted = [vm for vm in vms if vm.record is not None and (not name or vm.name.lower() == name.lower())]
-    # of a VM asked for by its name, the one that holds it
-    wanted = [vm for vm in wanted if vm.exists or vm_id] if name or vm_id else [vm for vm in wanted if vm.exists]
-    return [SnapshotWorld(vm, host.snapshot_facts(vm.id)) for vm in wanted]

@@ -18,6 +18,9 @@ description:
     groups count those placed before.
   - A VM that fails does not keep the others from being done. The task fails when any VM has failed, and still returns
     what became of each.
+  - Where it runs on the controller itself (C(connection=local)), a terminal shows from time to time how many VMs are
+    done, running and failed, and names the slow ones. The environment variable E(ABLESTACK_PROGRESS) set to V(never)
+    keeps it silent, V(always) has it speak where it would not, such as in CI.
 options:
   vms:
     description:
@@ -218,18 +221,20 @@ error:
     details: {description: 'More about it, as data.', type: dict, sample: {}}
 """
 
+import os
 from collections.abc import Mapping
 from typing import Any
 
 from ..module_utils.core.usecase.fleet import apply_fleet
 from ..module_utils.face.fleet_options import FLEET_OPTIONS, fleet_spec
+from ..module_utils.face.progress import reporter
 from ..module_utils.face.runner import Work, run
 
 
 def prepare(options: Mapping[str, Any]) -> Work:
     """Checks the options, and returns what is to be done with them."""
     spec = fleet_spec(options)
-    return lambda infrastructure: apply_fleet(infrastructure, spec)
+    return lambda infrastructure: apply_fleet(infrastructure, spec, reporter(os.environ))
 
 
 def main() -> None:

@@ -36,7 +36,7 @@ from .vm import (
 from .waiting import AT_ONCE, Wait
 
 Report = Callable[[str, str], None]
-"""Is told of every VM by name: that it is begun, and which of ACTIONS came of it."""
+"""Is told of VMs by name: that there is work `planned` on one, that it is `begun`, and which of ACTIONS came of it."""
 
 
 def apply_fleet(infra: Infrastructure, spec: FleetSpec, report: Report = lambda _name, _news: None) -> Outcome:
@@ -227,6 +227,8 @@ class _Fleet:
     def carry_out(self) -> None:
         """Works on all that change or are waited for, those to be pruned last."""
         items = [job for job in self.jobs if not job.error and (job.changes or job.waits)]
+        for job in items:
+            self.report(job.name, "planned")
         self._lanes = Lanes(items, self.spec.parallel)
         self._lanes.run()
 

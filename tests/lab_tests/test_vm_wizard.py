@@ -1,0 +1,199 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the wizard offers, changed under real guests: disks, NICs, sizes, CPU, memory, ISO, firmware, TPM, reinstall."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Callable
+from contextlib import closing
+from typing import Any
+
+import pycdlib
+import pytest
+from lab_tests.lab import Lab, wait_for
+
+Run = Callable[..., dict[str, Any]]
+GUEST = {"template": "tiny", "networks": ["default"], "ssh_key_pairs": ["lab"], "wait": "agent", "wait_timeout": 120}
+NO_DHCP = (
+    "<network><name>quiet</name><forward mode='nat'/><bridge name='quiet0'/>"
+    "<ip address='10.66.0.1' netmask='255.255.255.0'/></network>"
+)
+
+
+@pytest.fixture(scope="module")
+def catalog(clean_lab: Lab) -> dict[str, Any]:
+    return clean_lab.catalog(
+        compute_offerings={"grow": {"custom": True, "max_cpu": 3, "max_memory": 704, "dynamic_scaling": True}},
+        ssh_key_pairs={"lab": clean_lab.public_key},
+        settings={"cpu_overprovisioning": 20},
+    )
+
+
+@pytest.fixture(scope="module")
+def task(catalog: dict[str, Any], run_module: Callable[..., Any]) -> Run:
+    """Runs one module of ours."""
+
+    def run(module: str = "ablestack_vm", check: bool = False, ok: bool = True, **options: Any) -> dict[str, Any]:
+        return dict(run_module(module, {"catalog": catalog, **options}, check=check, diff=True, ok=ok))
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def images(clean_lab: Lab, task: Run, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """The template and the ISO that these tests use."""
+    iso = tmp_path_factory.mktemp("iso") / "rescue.iso"
+    image = pycdlib.PyCdlib()
+    image.new(vol_ident="RESCUE", rock_ridge="1.09")
+    image.add_fp(io.BytesIO(b"to the rescue\n"), 14, "/HELLO.;1", rr_name="hello")
+    image.write(str(iso))
+    image.close()
+    with closing(clean_lab.connect()) as connection:
+        connection.networkDefineXML(NO_DHCP).create()
+    task("ablestack_template", name="tiny", src=str(clean_lab.tiny))
+    task("ablestack_template", name="rescue", src=str(iso), format="iso")
+
+
+def thrice(task: Run, **options: Any) -> dict[str, Any]:
+    """Check mode predicts the run to the letter, and a second run changes nothing."""
+    predicted, done, again = task(check=True, **options), task(**options), task(**options)
+    assert (predicted["changed"], predicted["diff"]) == (True, done["diff"])
+    assert predicted["changes"] == done["changes"]
+    assert again["changed"] is False, again
+    return done
+
+
+def impacts(result: dict[str, Any]) -> dict[str, str]:
+    return {change["path"]: change["impact"] for change in result["changes"]}
+
+
+def inside(lab: Lab, name: str, script: str) -> str:
+    """What a shell script writes in the guest."""
+    words = {"path": "/bin/sh", "arg": ["-c", script], "capture-output": True}
+    pid = lab.agent("h1", name, "guest-exec", timeout=20, **words)["pid"]
+    status: dict[str, Any] = {}
+
+    def exited() -> bool:
+        status.update(lab.agent("h1", name, "guest-exec-status", timeout=20, pid=pid))
+        return bool(status["exited"])
+
+    wait_for(exited, 60, f"'{script}' in {name}")
+    return base64.b64decode(status.get("out-data", "")).decode("utf-8", "replace")
+
+
+def memory_of(lab: Lab, name: str) -> int:
+    """MiB that the guest's kernel sees."""
+    return int(inside(lab, name, "grep MemTotal /proc/meminfo").split()[1]) // 1024
+
+
+def test_a_running_guest_is_changed_in_every_way(clean_lab: Lab, images: None, task: Run) -> None:
+    lab = clean_lab
+    task(name="g1", compute_offering="grow", cpu=1, memory=192, **GUEST)
+    with closing(lab.connect()) as connection:
+        boots = connection.lookupByName("g1").ID()
+
+    # a disk and a NIC come
+    disk = {"name": "data", "size": "64MiB"}
+    done = thrice(task, name="g1", data_disks=[disk], networks=["default", "default"])
+    assert impacts(done) == {"data_disks.data": "live", "networks.default": "live"}
+    mac = done["vm"]["nics"][1]["mac"]
+    wait_for(lambda: mac in inside(lab, "g1", "cat /sys/class/net/*/address"), 20, "the NIC in the guest")
+    inside(lab, "g1", "echo precious > /dev/vdb; sync")
+
+    # disks, CPU and memory grow, and the guest sees it
+    memory = memory_of(lab, "g1")
+    done = thrice(
+        task, name="g1", root_disk_size="2GiB", cpu=2, memory=448,
+        data_disks=[{"name": "data", "size": "128MiB", "max_iops": 500}],
+    )  # fmt: skip
+    assert set(impacts(done).values()) == {"live"}
+    assert not done["restart_required"]
+    assert inside(lab, "g1", "cat /sys/block/vda/size /sys/block/vdb/size").split() == ["4194304", "262144"]
+    assert memory_of(lab, "g1") >= memory + 250
+    wait_for(lambda: inside(lab, "g1", "cat /sys/devices/system/cpu/online").strip() == "0-1", 20, "the second CPU")
+
+    # an ISO is inserted; while it is mounted it is locked, and then ejected
+    thrice(task, name="g1", attached_iso="rescue")
+    mount = "mkdir -p /iso; for d in /dev/sr*; do mount -o ro $d /iso && cat /iso/hello && break; umount /iso; done"
+    assert inside(lab, "g1", mount) == "to the rescue\n"
+    assert task(name="g1", attached_iso="", ok=False)["error"]["code"] == "InvalidState"
+    inside(lab, "g1", "umount /iso")
+    thrice(task, name="g1", attached_iso="")
+
+    # what needs the power off is refused before anything is done
+    refused = task(name="g1", memory=1024, boot_type="uefi", compute_offering="grow", ok=False)
+    assert refused["error"]["code"] == "InvalidInput"
+    refused = task(name="g1", boot_type="uefi", data_disks=[], ok=False)
+    assert refused["error"]["code"] == "InvalidState"
+    assert [disk["name"] for disk in task(name="g1")["vm"]["disks"]] == ["root", "data"]
+
+    # the NIC and the disk go
+    done = thrice(task, name="g1", networks=["default"])
+    assert mac not in inside(lab, "g1", "cat /sys/class/net/*/address")
+    volume = thrice(task, module="ablestack_volume", name="data", state="detached")["volume"]
+    assert (volume["state"], volume["size_gib"]) == ("Detached", 0.125)
+    assert "vdb" not in inside(lab, "g1", "cat /proc/partitions")
+    with closing(lab.connect()) as connection:
+        assert connection.lookupByName("g1").ID() == boots
+
+
+def test_the_disk_goes_to_another_vm_that_boots_the_same_template_by_uefi(clean_lab: Lab, task: Run) -> None:
+    lab = clean_lab
+    task(name="g1", state="stopped", forced=True)
+    done = task(
+        name="g2", cpu=1, memory=256, boot_type="uefi", tpm=True, data_disks=[{"name": "data"}], **GUEST
+    )["vm"]  # fmt: skip
+    assert (done["boot_type"], done["tpm"], done["disks"][1]["size_gib"]) == ("uefi", True, 0.125)
+    listed = task("ablestack_volume_info", vm="g2")["volumes"]
+    assert [(row["name"], row["vm"], row["target"]) for row in listed] == [("data", "g2", "vdb")]
+    found = inside(lab, "g2", "head -n 1 /dev/vdb; ls -d /sys/firmware/efi; ls /sys/class/tpm")
+    assert found.split() == ["precious", "/sys/firmware/efi", "tpm0"]
+    state = "ls /var/lib/libvirt/qemu/nvram /var/lib/libvirt/swtpm"
+    kept = lab.host("h1", "sh", "-c", state).stdout
+    assert f"g2-{done['id'][:8]}_VARS.fd" in kept
+    assert done["id"] in kept
+    task(name="g2", state="expunged", forced=True)
+    left = lab.host("h1", "sh", "-c", state).stdout
+    assert "g2-" not in left
+    assert done["id"] not in left
+    assert task("ablestack_volume", name="data", state="absent")["volume"] == {}
+
+
+def test_a_reinstalled_vm_begins_anew_and_a_late_guest_says_what_it_said_last(
+    clean_lab: Lab, images: None, task: Run
+) -> None:
+    lab = clean_lab
+    if "g1" not in [row["name"] for row in task("ablestack_vm_info")["vms"]]:
+        task(name="g1", compute_offering="grow", cpu=1, memory=192, start=False, root_disk_size="2GiB", **GUEST)
+    # nobody gives it an address there, and it says something all the time
+    mac = task(name="g1", state="started", networks=["quiet"], wait="agent")["vm"]["nics"][0]["mac"]
+    inside(lab, "g1", "(for n in $(seq 60); do echo last words > /dev/ttyS0; sleep 1; done) > /dev/null 2>&1 &")
+    late = task(name="g1", wait="ip", wait_timeout=5, ok=False)
+    assert late["error"]["code"] == "Timeout"
+    assert "last words" in late["msg"]
+    assert late["error"]["details"]["console"][-1] == "last words"
+    inside(lab, "g1", "touch /left-over; sync")
+    done = task(name="g1", state="reinstalled", forced=True, wait="agent")
+    assert done["changed"]
+    assert done["vm"]["nics"][0]["mac"] == mac
+    assert done["vm"]["disks"][0]["size_gib"] == 2
+    assert "left-over" not in inside(lab, "g1", "ls /")
+    assert inside(lab, "g1", "hostname") == "g1\n"
+    task(name="g1", state="expunged", forced=True)
+
+
+def test_a_real_cloud_init_does_what_the_seed_says(clean_lab: Lab, images: None, task: Run) -> None:
+    lab = clean_lab
+    task("ablestack_template", name="debian", src=str(lab.debian))
+    user_data = "#cloud-config\nruncmd:\n  - [sh, -c, 'echo ran > /run/by-user-data']\n"
+    done = task(
+        name="deb1", template="debian", cpu=2, memory=512, networks=[{"name": "quiet", "ip": "10.66.0.10"}],
+        ssh_key_pairs=["lab"], user_data=user_data, wait="cloud_init", wait_timeout=280,
+    )  # fmt: skip
+    assert done["vm"]["ip_address"] == "10.66.0.10"
+    lab.wait_ssh("10.66.0.10", user="debian")
+    told = lab.ssh("10.66.0.10", "hostname; cat /run/by-user-data; ip -4 route show default", user="debian").stdout
+    assert told.split()[:5] == ["deb1", "ran", "default", "via", "10.66.0.1"]
+    task(name="deb1", state="expunged", forced=True)

@@ -1,0 +1,243 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A VM with two data disks in the lab, and the letter that is written on each; run as a program, a look at them.
+
+Starting a playbook costs more than a task in it, so `play` runs many tasks in one, and looks after each of them.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+import sys
+import time
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import libvirt
+from lab_tests import runs
+from lab_tests.lab import Lab
+
+MIB = 1024**2
+DATA_SIZE = 64 * MIB
+NAME = "snap1"
+VM = {
+    "name": NAME,
+    "template": "tiny",
+    "compute_offering": "tiny",
+    "data_disks": [{"name": "keep", "size": "64MiB"}, {"name": "drop", "size": "64MiB"}],
+    "networks": ["default"],
+}
+Task = dict[str, Any]
+
+
+def vm(**options: Any) -> Task:
+    """A task of ablestack_vm."""
+    return {"ablestack.kvm.ablestack_vm": {"name": NAME, **options}}
+
+
+def snap(name: str, state: str = "present", **options: Any) -> Task:
+    """A task of ablestack_vm_snapshot; with `check` in check mode."""
+    check = options.pop("check", False)
+    task: Task = {"ablestack.kvm.ablestack_vm_snapshot": {"vm": NAME, "name": name, "state": state, **options}}
+    return {**task, "check_mode": True, "diff": True} if check else {**task, "diff": True}
+
+
+def write(letter: str) -> Task:
+    """Writes the letter on all disks: the guest does where it runs."""
+    return {"write": letter}
+
+
+@dataclass
+class Site:
+    """One host of a lab."""
+
+    lab: Lab
+    host: str = "h1"
+    root_size: int = 0
+    template_sum: str = ""
+
+    @property
+    def catalog(self) -> dict[str, Any]:
+        row = {"name": self.host, "uri": self.lab.uri(self.host), "virt_type": "qemu"}
+        offerings = {"tiny": {"cpu": 1, "memory": 96}, "more": {"cpu": 2, "memory": 128}}
+        return {"hosts": [row], "compute_offerings": offerings, "settings": {"cpu_overprovisioning": 20}}
+
+    def prepare(self) -> None:
+        """The template, and how large a root disk has to be to have room behind the root file system."""
+        template = {"name": "tiny", "format": "qcow2", "src": str(self.lab.tiny)}
+        self._run([{"name": "0", "ablestack.kvm.ablestack_template": template}])
+        info = json.loads(self.on_host("qemu-img", "info", "--output=json", "/srv/default/tmpl-tiny.qcow2"))
+        self.root_size = info["virtual-size"] + 64 * MIB
+        self.template_sum = self.template_digest()
+
+    def template_digest(self) -> str:
+        return hashlib.sha256((self.lab.run / self.host / "default" / "tmpl-tiny.qcow2").read_bytes()).hexdigest()
+
+    def deployed(self, **options: Any) -> Task:
+        """The task that deploys the VM."""
+        return vm(**{**VM, "root_disk_size": f"{self.root_size // MIB}MiB", **options})
+
+    def _run(self, tasks: list[Task], ok: bool | None = True) -> runs.Run:
+        play = {
+            "hosts": "localhost",
+            "gather_facts": False,
+            "module_defaults": {"group/ablestack.kvm.ablestack": {"catalog": self.catalog}},
+            "tasks": tasks,
+        }
+        return runs.run_playbook([play], inventory=self.lab.inventory, ok=ok)
+
+    def play(self, *tasks: Task, ok: bool | None = True) -> list[Any]:
+        """Results in the order of the tasks. Of one on snapshots, `letters` are what is read after it: see `look`."""
+        entries: list[Task] = []
+        for number, task in enumerate(tasks):
+            if "write" in task:
+                entries.append({"name": str(number), **self._program("write", task["write"])})
+                continue
+            entries.append({"name": str(number), **task})
+            if "ablestack.kvm.ablestack_vm_snapshot" in task and ok and "check_mode" not in task:
+                entries.append({"name": f"{number} look", **self._program("look")})
+        run = self._run(entries, ok)
+        results = []
+        for number in range(len(tasks)):
+            result = run[str(number)]
+            look = [task.result for task in run.tasks if task.task == f"{number} look"]
+            results.append({**result, "letters": json.loads(look[0]["stdout"])} if look else result)
+        return results
+
+    def remove(self) -> None:
+        """Whatever there is of the VM and its disks."""
+        self.play(vm(state="expunged", forced=True, delete_data_disks="all"), ok=None)
+
+    def refused(self, task: Task) -> dict[str, Any]:
+        """The result of a task that fails."""
+        return dict(self.play(task, ok=False)[0])
+
+    def _program(self, *words: str) -> Task:
+        values = [str(self.lab.folder), self.host, str(self.root_size), self.template_sum, *words]
+        return {"ansible.builtin.command": {"argv": [sys.executable, str(Path(__file__).resolve()), *values]}}
+
+    # ---- images
+
+    def on_host(self, *words: str) -> str:
+        return str(self.lab.host(self.host, *words).stdout)
+
+    def look(self) -> dict[str, str]:
+        """The letters on the VM's disks ("") and in each snapshot, such as AAA.
+
+        Fails unless every image is sound, every chain complete, no image left over, and the template what it was.
+        """
+        with closing(self.lab.connect(self.host)) as connection:
+            domain = connection.lookupByName(NAME)
+            active = bool(domain.isActive())
+            images = {"": _images(ElementTree.fromstring(domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE)))}
+            for snapshot in domain.listAllSnapshots():
+                then = ElementTree.fromstring(snapshot.getXMLDesc(0)).find("domain")
+                assert then is not None
+                images[snapshot.getName()] = _images(then)
+        tops = {path for paths in images.values() for path in paths.values()}
+        script = ["set -e", *(f"qemu-img info -U --backing-chain {path}" for path in sorted(tops))]
+        # what QEMU has open for writing cannot be checked from outside
+        script += [
+            f"qemu-img check -q -U {path}" for path in sorted(tops - ({*images[""].values()} if active else set()))
+        ]
+        script.append("find /srv/default -name 'vm-*.qcow2' -printf 'listed: %p\\n'")
+        for name, paths in sorted(images.items()):
+            if not (active and not name):
+                script.append(f"echo letters:{name}")
+                script += [
+                    f"qemu-io -r -U -c 'read -v {self._offset(target)} 16' {path}"
+                    for target, path in sorted(paths.items())
+                ]
+        text = self.on_host("sh", "-c", "\n".join(script))
+        chains = set(re.findall(r"^image: (.*)$", text, re.MULTILINE))
+        assert set(re.findall(r"^listed: (.*)$", text, re.MULTILINE)) <= chains, "an image is left over"
+        assert self.template_digest() == self.template_sum
+        letters = {"": self.guest_read()} if active else {}
+        for part in text.split("letters:")[1:]:
+            codes = re.findall(r"^[0-9a-f]+:\s+([0-9a-f]{2})", part, re.MULTILINE)
+            letters[part.partition("\n")[0].strip()] = "".join(chr(int(code, 16)) for code in codes)
+        return letters
+
+    def write(self, letter: str) -> None:
+        with closing(self.lab.connect(self.host)) as connection:
+            domain = connection.lookupByName(NAME)
+            if domain.isActive():
+                self.guest_write(letter)
+                return
+            images = _images(ElementTree.fromstring(domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE)))
+        pattern = f"write -P {ord(letter)}"
+        words = [f"qemu-io -c '{pattern} {self._offset(target)} 64k' {path}" for target, path in images.items()]
+        self.on_host("sh", "-ec", "; ".join(words))
+
+    def _offset(self, target: str) -> int:
+        return (self.root_size if target == "vda" else DATA_SIZE) - MIB
+
+    # ---- the guest
+
+    def guest(self, command: str) -> str:
+        """Runs a command in the guest."""
+        arguments = {"path": "/bin/sh", "arg": ["-c", command], "capture-output": True}
+        pid = self.lab.agent(self.host, NAME, "guest-exec", timeout=10, **arguments)["pid"]
+        while not (status := self.lab.agent(self.host, NAME, "guest-exec-status", timeout=10, pid=pid))["exited"]:
+            time.sleep(0.1)
+        assert status["exitcode"] == 0, base64.b64decode(status.get("err-data", ""))
+        return base64.b64decode(status.get("out-data", "")).decode()
+
+    def guest_write(self, letter: str) -> None:
+        self.guest(
+            "; ".join(
+                f"printf %512s | tr ' ' {letter} | dd of=/dev/{target} bs=512 seek={self._offset(target) // 512} "
+                "conv=notrunc,fsync 2>/dev/null"
+                for target in ("vda", "vdb", "vdc")
+            )
+        )
+
+    def guest_read(self) -> str:
+        return self.guest(
+            "; ".join(
+                f"dd if=/dev/{target} bs=512 skip={self._offset(target) // 512} count=1 2>/dev/null | head -c1"
+                for target in ("vda", "vdb", "vdc")
+            )
+        )
+
+    def frozen(self) -> bool:
+        return bool(self.lab.agent(self.host, NAME, "guest-fsfreeze-status", timeout=10) == "frozen")
+
+    def freezes(self) -> list[float]:
+        """How long the guest was frozen each time, in seconds by its own clock; whoever froze it thawed it."""
+        rows = [line.split() for line in self.guest("cat /run/fsfreeze.log 2>/dev/null || true").splitlines()]
+        times = [(float(row[0]), row[-1]) for row in rows]
+        assert [what for _time, what in times] == ["freeze", "thaw"] * (len(times) // 2)
+        return [after[0] - before[0] for before, after in zip(times[::2], times[1::2])]
+
+
+def _images(domain: ElementTree.Element) -> dict[str, str]:
+    """Paths by target."""
+    found = {}
+    for disk in domain.findall("devices/disk[@device='disk']"):
+        target, source = disk.find("target"), disk.find("source")
+        assert target is not None
+        assert source is not None
+        found[target.get("dev", "")] = source.get("file", "")
+    return found
+
+
+def main(folder: str, host: str, root_size: str, template_sum: str, verb: str, *words: str) -> None:
+    site = Site(Lab(folder), host, int(root_size), template_sum)
+    if verb == "write":
+        site.write(*words)
+    else:
+        print(json.dumps(site.look()))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,249 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Snapshots on real libvirt, of Debian 12 and of Debian 13: every content comes back, and every image stays sound."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from lab_tests.lab import Lab, wait_for
+from lab_tests.snapshot_site import NAME, Site, snap, vm, write
+
+from ansible_collections.ablestack.kvm.plugins.module_utils.core.hypervisor.connection import open_host
+from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.catalog import HostSpec
+from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.errors import AblestackError
+
+HERE = Path(__file__).resolve().parent
+
+
+@pytest.fixture(scope="module")
+def debian12(clean_lab: Lab) -> Site:
+    """A host with the template: libvirt 9.0."""
+    site = Site(clean_lab)
+    site.prepare()
+    return site
+
+
+@pytest.fixture(scope="module")
+def debian13(clean_lab: Lab) -> Iterator[Site]:
+    """The same with libvirt 11.3, in a lab of its own."""
+    lab = Lab(f"{clean_lab.folder}-13")
+    lab.up(1, debian13=True)
+    try:
+        site = Site(lab)
+        site.prepare()
+        yield site
+    finally:
+        lab.script("down", "--purge")
+
+
+@pytest.fixture(params=["debian12", "debian13"])
+def site(request: pytest.FixtureRequest) -> Iterator[Site]:
+    """A host of either release; whatever a test leaves of the VM is removed."""
+    found: Site = request.getfixturevalue(request.param)
+    yield found
+    found.remove()
+
+
+@pytest.fixture
+def older(debian12: Site) -> Iterator[Site]:
+    """The older release, where one will do."""
+    yield debian12
+    debian12.remove()
+
+
+def thrice(name: str, state: str = "present", **options: Any) -> tuple[dict[str, Any], ...]:
+    """Check mode, a run, and a second one; their results are for `as_predicted`."""
+    return snap(name, state, check=True, **options), snap(name, state, **options), snap(name, state, **options)
+
+
+def as_predicted(predicted: dict[str, Any], done: dict[str, Any], again: dict[str, Any]) -> dict[str, Any]:
+    """Check mode predicted the run, and the second run changed nothing."""
+    assert predicted["changed"] is done["changed"] is True
+    assert predicted["diff"] == done["diff"]
+    assert predicted["changes"] == done["changes"]
+    assert again["changed"] is False, again["changes"]
+    return done
+
+
+def test_every_snapshot_of_a_tree_is_restored_whatever_is_deleted(site: Site) -> None:
+    results = site.play(
+        site.deployed(start=False),
+        write("A"),
+        *thrice("s1", description="first"),
+        write("B"),
+        snap("s2"),
+        write("C"),
+        *thrice("s1", "reverted"),
+        snap("s2", "reverted"),
+        snap("s1", "reverted"),
+        write("D"),
+        snap("s3"),
+        write("E"),
+        *thrice("s1", "absent"),  # two branches stand on it
+        snap("s2", "reverted"),
+        snap("s3", "reverted"),
+        snap("s2", "absent"),
+        write("F"),
+        snap("s4"),
+        {"ablestack.kvm.ablestack_vm_snapshot_info": {"vm": NAME}},
+        write("G"),
+        snap("s3", "absent"),  # between what is below it and a snapshot above
+        *thrice("s4", "absent"),
+        vm(),
+    )
+    as_predicted(*results[2:5])
+    as_predicted(*results[8:11])
+    as_predicted(*results[16:19])
+    as_predicted(*results[27:30])
+    assert [result["letters"] for result in results if "letters" in result] == [
+        *2 * [{"": "AAA", "s1": "AAA"}],
+        {"": "BBB", "s1": "AAA", "s2": "BBB"},
+        *2 * [{"": "AAA", "s1": "AAA", "s2": "BBB"}],
+        {"": "BBB", "s1": "AAA", "s2": "BBB"},
+        {"": "AAA", "s1": "AAA", "s2": "BBB"},
+        {"": "DDD", "s1": "AAA", "s2": "BBB", "s3": "DDD"},
+        *2 * [{"": "EEE", "s2": "BBB", "s3": "DDD"}],
+        {"": "BBB", "s2": "BBB", "s3": "DDD"},
+        {"": "DDD", "s2": "BBB", "s3": "DDD"},
+        {"": "DDD", "s3": "DDD"},
+        {"": "FFF", "s3": "DDD", "s4": "FFF"},
+        {"": "GGG", "s4": "FFF"},
+        *2 * [{"": "GGG"}],
+    ]
+    text = results[24]["trees"][0]["text"].splitlines()
+    assert [line.split("──")[-1].split()[0] for line in text] == [NAME, "s3", "s4"]
+    volumes = [disk["volume"] for disk in results[-1]["vm"]["disks"]]
+    assert volumes[1:] == ["vol-keep.qcow2", "vol-drop.qcow2"]
+    assert results[-1]["vm"]["snapshots"] == []
+
+
+def test_a_kept_data_disk_is_whole_after_an_expunge(older: Site) -> None:
+    other = {"name": "other", "template": "tiny", "compute_offering": "tiny", "networks": ["default"], "start": False}
+    older.play(
+        older.deployed(start=False, boot_type="uefi"),
+        write("A"),
+        snap("s1"),
+        write("B"),
+        snap("s2"),
+        snap("s1", "reverted"),
+        write("D"),
+        vm(state="destroyed", delete_data_disks=["drop"]),
+    )
+    taking = {"ablestack.kvm.ablestack_vm": {**other, "data_disks": [{"name": "keep", "size": "64MiB"}]}}
+    assert "snapshot" in older.refused(taking)["msg"]
+    older.play(vm(state="expunged"))
+    left = older.on_host("find", "/srv/default", "-name", "*.qcow2", "-not", "-name", "tmpl-*").split()
+    assert left == ["/srv/default/vol-keep.qcow2"]
+    assert "backing-filename" not in json.loads(older.on_host("qemu-img", "info", "--output=json", left[0]))
+    older.on_host("qemu-img", "check", "-q", left[0])
+    assert "failed" not in older.on_host("qemu-io", "-r", "-c", f"read -P {ord('D')} {63 * 1024**2} 64k", left[0])
+    older.on_host("rm", left[0])
+
+
+def test_a_running_guest_is_frozen_for_a_moment_and_keeps_its_content(site: Site) -> None:
+    site.play(site.deployed(wait="agent"), write("A"))
+    site.guest(
+        "(while :; do dd if=/dev/zero of=/root/load bs=64k count=32 conv=fsync; done) >/dev/null 2>&1 & "
+        "echo $! >/run/load"
+    )
+    taken = site.play(*thrice("s1", quiesce=True))
+    assert taken[1]["snapshot"]["quiesced"] is True
+    assert taken[1]["changed"]
+    assert not taken[2]["changed"]
+    print("frozen for", site.freezes())
+    site.guest("kill $(cat /run/load); sync")
+    results = site.play(
+        write("B"),
+        snap("s2"),
+        write("C"),
+        snap("s1", "absent"),  # merged under the guest, below another snapshot
+        snap("s3"),
+        write("D"),
+        snap("s3", "absent"),  # merged with what the guest writes to
+    )
+    assert [result["letters"] for result in results if "letters" in result] == [
+        {"": "BBB", "s1": "AAA", "s2": "BBB"},
+        {"": "CCC", "s2": "BBB"},
+        {"": "CCC", "s2": "BBB", "s3": "CCC"},
+        {"": "DDD", "s2": "BBB"},
+    ]
+    assert len(site.freezes()) == 3
+    assert site.refused(snap("s2", "reverted"))["error"]["code"] == "InvalidState"
+
+    # a snapshot that fails while the guest is frozen: only then QEMU sees that this is no image
+    overlays, others = {"vda": "/srv/default/bad.qcow2"}, ("vdb", "vdc", "sdd", "sde")
+    site.on_host("sh", "-c", f"head -c 1M /dev/zero > {overlays['vda']}")
+    with closing(open_host(HostSpec(name=site.host, uri=site.lab.uri(site.host)))) as host:
+        vm_id = next(ref.id for ref in host.domains() if ref.domain_name == NAME)
+        with pytest.raises(AblestackError):
+            host.take_snapshot(vm_id, "bad", "", overlays, others, True)
+    site.on_host("rm", overlays["vda"])
+    assert not site.frozen()
+    assert len(site.freezes()) == 4
+
+    # whoever freezes and dies: the next run thaws
+    with closing(site.lab.connect(site.host)) as connection:
+        assert connection.lookupByName(NAME).fsFreeze() > 0
+    assert site.frozen()
+    assert site.play(snap("s2"))[0]["changed"]
+    assert not site.frozen()
+
+    # a process that dies in the middle of it: libvirt's daemon ends what it began
+    job = {"catalog": site.catalog, "vm": NAME, "name": "s4", "kill": "take_snapshot", "delay": 0.05}
+    assert run_and_die(job) == -signal.SIGKILL
+    wait_for(lambda: not site.frozen(), 30, "a thawed guest")
+    ended = site.play(
+        snap("s4"),
+        snap("s4"),
+        vm(state="stopped", forced=True),
+        snap("s2", "reverted"),
+        vm(state="started", wait="agent"),
+        snap("s2"),
+    )
+    assert not ended[1]["changed"]
+    assert ended[3]["letters"] == {"": "BBB", "s2": "BBB", "s4": "DDD"}
+    assert ended[5]["letters"] == {"": "BBB", "s2": "BBB", "s4": "DDD"}
+
+
+def test_memory_comes_back_as_it_was(older: Site) -> None:
+    older.play(older.deployed(wait="agent"), write("A"))
+    older.guest("echo remembered > /run/note")
+    taken = older.play(snap("m1", memory=True))[0]
+    assert taken["snapshot"]["type"] == "DiskAndMemory"
+    assert older.refused(snap("s1"))["error"]["code"] == "InvalidState"
+    older.guest("rm /run/note")
+    back = older.play(write("B"), vm(state="stopped", forced=True), snap("m1", "reverted"), vm())
+    assert back[2]["changed"]
+    assert back[3]["vm"]["state"] == "Running"
+    assert back[3]["vm"]["snapshots"] == ["m1"]
+    assert older.guest("cat /run/note") == "remembered\n"
+    assert older.guest_read() == "AAA"
+    gone = older.play(snap("m1", "absent"), vm())
+    assert gone[1]["vm"]["snapshots"] == []
+
+
+def test_killed_in_a_merge_the_same_task_again_ends_it(older: Site) -> None:
+    tree = (write("A"), snap("s1"), write("B"), snap("s2"), write("C"))
+    older.play(older.deployed(start=False))
+    for call in ("merge_layers", "relocate_snapshots"):
+        older.play(*tree)
+        run_and_die({"catalog": older.catalog, "vm": NAME, "name": "s1", "state": "absent", "kill": call, "delay": 0.1})
+        ended = older.play(snap("s1", "absent"), snap("s1", "absent"), snap("s2", "absent"))
+        assert [result["letters"] for result in ended] == [*2 * [{"": "CCC", "s2": "BBB"}], {"": "CCC"}]
+        assert not ended[1]["changed"]
+
+
+def run_and_die(job: dict[str, Any]) -> int:
+    """A task in a process that kills itself `delay` seconds after it has begun that call of the port."""
+    script = HERE / "killed_snapshot.py"
+    done = subprocess.run([sys.executable, str(script), json.dumps(job)], capture_output=True, text=True, check=False)
+    return done.returncode

@@ -4,24 +4,25 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import sys
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-import conftest  # noqa: F401 - finds the collection
-
-from ansible_collections.ablestack.kvm.plugins.module_utils.core.hypervisor.connection import open_host
-from ansible_collections.ablestack.kvm.plugins.module_utils.core.hypervisor.libvirt_storage import LibvirtStorage
-from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.catalog_reader import read_catalog
-from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.errors import AblestackError
-from ansible_collections.ablestack.kvm.plugins.module_utils.core.usecase.infrastructure import Infrastructure
-from ansible_collections.ablestack.kvm.plugins.module_utils.core.usecase.template import apply_template
-from ansible_collections.ablestack.kvm.plugins.module_utils.face.template_options import template_spec
+importlib.import_module("conftest")  # finds the collection
 
 
 def main(job: dict[str, Any]) -> None:
+    from ansible_collections.ablestack.kvm.plugins.module_utils.core.hypervisor.connection import open_host
+    from ansible_collections.ablestack.kvm.plugins.module_utils.core.hypervisor.libvirt_storage import LibvirtStorage
+    from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.catalog_reader import read_catalog
+    from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.errors import AblestackError
+    from ansible_collections.ablestack.kvm.plugins.module_utils.core.usecase.infrastructure import Infrastructure
+    from ansible_collections.ablestack.kvm.plugins.module_utils.core.usecase.template import apply_template
+    from ansible_collections.ablestack.kvm.plugins.module_utils.face.template_options import template_spec
+
     sent = []
     upload = LibvirtStorage.upload
 

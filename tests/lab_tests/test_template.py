@@ -308,10 +308,10 @@ def large(tmp_path: Path) -> Path:
     return path
 
 
-def start(hosts: list[dict[str, Any]], folder: Path, /, **options: Any) -> subprocess.Popen[bytes]:
+def start(rows: list[dict[str, Any]], folder: Path, /, **options: Any) -> subprocess.Popen[bytes]:
     """A process that does what ablestack_template does."""
     job = folder / f"job-{time.monotonic_ns()}"
-    job.write_text(json.dumps({"catalog": {"hosts": hosts}, "options": options}), encoding="utf-8")
+    job.write_text(json.dumps({"catalog": {"hosts": rows}, "options": options}), encoding="utf-8")
     words = [sys.executable, str(HERE / "template_job.py"), str(job)]
     return subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 

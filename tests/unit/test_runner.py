@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Callable
 
 import pytest
+from ansible.module_utils import _internal
 from ansible.module_utils.common import warnings
 from ansible.module_utils.testing import patch_module_args
 
@@ -61,7 +62,9 @@ def hosts(monkeypatch: pytest.MonkeyPatch) -> list[Host]:
 
 
 @pytest.fixture(autouse=True)
-def _no_earlier_warnings(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _as_on_a_host(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Other tests of this process import the controller's side of Ansible, which changes where warnings go."""
+    monkeypatch.setattr(_internal, "is_controller", False)
     earlier = dict(warnings._global_warnings)
     warnings._global_warnings.clear()
     yield

@@ -335,3 +335,19 @@ def test_every_field_of_every_document_is_used(monkeypatch: pytest.MonkeyPatch) 
 
 def all_below(kind: type) -> set[type]:
     return {found for child in kind.__subclasses__() for found in {child, *all_below(child)}}
+
+
+def test_a_drive_is_booted_from_only_while_a_disc_is_in_it() -> None:
+    """Firmware that may boot from an empty drive looks for a disc for two seconds at every boot."""
+    empty = vm_config()
+    full = replace(empty, disks=tuple(replace(disk, path=disk.path or "/iso") for disk in empty.disks))
+
+    def order(document: documents.DomainElement) -> list[str]:
+        return [entry.device for entry in document.children(documents.BootElement, "os")]
+
+    document = new_domain(empty)
+    assert order(document) == ["hd"]
+    apply(document, empty, full)
+    assert order(document) == ["hd", "cdrom"]
+    apply(document, full, empty)
+    assert order(document) == ["hd"]

@@ -54,7 +54,8 @@ def new_domain(config: VmConfig) -> DomainElement:
     )
     nothing = replace(config, disks=(), nics=(), record=None)
     put_record(domain, config.record)
-    _boot_order(domain)
+    domain.add(BootElement(device="hd"), "os")
+    _set_cd_boot(domain, config)
     _set_size(domain, config)
     _set_cpu_mode(domain, config)
     _set_firmware(domain, config)
@@ -142,6 +143,7 @@ def apply(domain: DomainElement, before: VmConfig, after: VmConfig) -> None:
         domain.translation_cache = _translation_cache(after)
     if before.disks != after.disks:
         _set_disks(domain, before, after)
+        _set_cd_boot(domain, after)
     if before.nics != after.nics:
         _set_nics(domain, before, after)
     if (before.disks, before.nics) != (after.disks, after.nics):
@@ -227,10 +229,21 @@ def _set_cpu_mode(domain: DomainElement, config: VmConfig) -> None:
 # --- firmware and boot
 
 
-def _boot_order(domain: DomainElement) -> None:
-    """Disks before CDs: a VM with an empty root disk falls through to its installer."""
-    for device in ("hd", "cdrom"):
-        domain.add(BootElement(device=device), "os")
+def _set_cd_boot(domain: DomainElement, config: VmConfig) -> None:
+    """Disks before CDs: a VM with an empty root disk falls through to its installer.
+
+    An empty drive is not in the order: firmware that may boot from it looks for a disc for two seconds at every boot.
+    Who gave the devices an order of their own keeps that.
+    """
+    order = domain.children(BootElement, "os")
+    if not order:
+        return
+    drive = next((disk for disk in config.disks if disk.kind == "cdrom"), None)
+    entry = next((entry for entry in order if entry.device == "cdrom"), None)
+    if drive and drive.path and not entry:
+        domain.add(BootElement(device="cdrom"), "os")
+    elif entry and not (drive and drive.path):
+        domain.remove(entry, "os")
 
 
 def _is_secure(domain: DomainElement) -> bool:

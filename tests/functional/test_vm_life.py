@@ -271,3 +271,15 @@ def test_what_is_due_is_expunged_and_a_host_that_is_down_keeps_nobody_else_waiti
         assert not expunge_due(infrastructure).changed
     assert again.writes == []
     assert apply(world, name="later", state="recovered").changed
+
+
+@pytest.mark.parametrize("clone", ["linked", "full"])
+def test_a_full_pool_is_told_and_nothing_is_left_in_it(clone: str) -> None:
+    world = make_world()
+    world.pool.capacity = sum(volume.allocation for volume in world.pool.volumes.values()) + 1
+    volumes = set(world.pool.volumes)
+    with pytest.raises(AblestackError) as error:
+        apply(world, **WEB, clone=clone)
+    assert error.value.code is Code.INSUFFICIENT_CAPACITY
+    assert set(world.pool.volumes) == volumes
+    assert not world.state.domains

@@ -1,6 +1,11 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the wizard offers, changed under real guests: disks, NICs, sizes, CPU, memory, ISO, firmware, TPM, reinstall."""
+"""What the wizard offers, changed under real guests: disks, NICs, sizes, CPU, memory, ISO, firmware, TPM, reinstall.
+
+Not collected yet: in software emulation QEMU 7.2 can die when a CPU is plugged into a running guest (seen once, on a
+quiet machine), and the tests after that one build on the VM it leaves. Run it by its name:
+pytest tests/lab_tests/pending_vm_wizard.py
+"""
 
 from __future__ import annotations
 

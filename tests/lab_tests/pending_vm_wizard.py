@@ -3,7 +3,7 @@
 """What the wizard offers, changed under real guests: disks, NICs, sizes, CPU, memory, ISO, firmware, TPM, reinstall.
 
 Not collected yet: in software emulation QEMU 7.2 can die when a CPU is plugged into a running guest (seen once, on a
-quiet machine), and the tests after that one build on the VM it leaves. Run it by its name:
+quiet machine), a later test builds on the VM it leaves, and the root size after a reinstall is to be traced. By name:
 pytest tests/lab_tests/pending_vm_wizard.py
 """
 

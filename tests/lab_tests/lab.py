@@ -19,11 +19,17 @@ SCRIPTS = Path(__file__).resolve().parent.parent / "lab"
 POOLS = ("default", "local", "shared")
 
 
+def default_folder() -> str:
+    """What ABLESTACK_LAB names; each further worker of a parallel run (pytest -n) has a lab of its own beside it."""
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "gw0")
+    return (os.environ.get("ABLESTACK_LAB") or "/tmp/ablestack-lab") + ("" if worker == "gw0" else f"-{worker}")
+
+
 class Lab:
-    """`folder` is what ABLESTACK_LAB names; another folder is another lab."""
+    """`folder` is where it writes; another folder is another lab."""
 
     def __init__(self, folder: str | Path | None = None) -> None:
-        self.folder = Path(folder or os.environ.get("ABLESTACK_LAB") or "/tmp/ablestack-lab")
+        self.folder = Path(folder or default_folder())
         self.run = self.folder / "run"
         self.ssh_config = self.run / "ssh_config"
         self.key = self.run / "keys" / "id_ed25519"
@@ -96,12 +102,12 @@ class Lab:
     @cached_property
     def tiny(self) -> Path:
         """A guest that boots in seconds: guest agent, sshd, a reader of NoCloud seeds. Needs 96 MiB, 160 with UEFI."""
-        return Path(self.script("image", "tiny").stdout.strip())
+        return Path(self.script("image", "tiny", timeout=900).stdout.strip())
 
     @cached_property
     def debian(self) -> Path:
         """Debian with the real cloud-init: 512 MiB, half a minute to boot."""
-        return Path(self.script("image", "debian").stdout.strip())
+        return Path(self.script("image", "debian", timeout=900).stdout.strip())
 
     @property
     def public_key(self) -> str:

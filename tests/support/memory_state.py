@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from ipaddress import ip_address
 from threading import RLock
 from typing import Any
+from uuid import uuid4
 
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.errors import AblestackError, Code
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.resources import (
@@ -122,13 +123,16 @@ class MemoryPool:
     active: bool = True
     path: str = ""
     volumes: dict[str, MemoryVolume] = field(default_factory=dict)
+    id: str = field(default_factory=lambda: str(uuid4()))
+    type: str = "dir"
+    source: str = ""
 
     @property
     def available(self) -> int:
         return max(0, self.capacity - sum(volume.allocation for volume in self.volumes.values()))
 
     def facts(self) -> PoolFacts:
-        return PoolFacts(self.name, f"pool-{self.path}", "dir", self.path, self.capacity, self.available)
+        return PoolFacts(self.name, self.id, self.type, self.path, self.capacity, self.available, self.source)
 
     def volume_facts(self, name: str) -> VolumeFacts:
         volume = self.volumes[name]

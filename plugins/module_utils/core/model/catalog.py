@@ -24,7 +24,10 @@ AFFINITY_TYPES = (
 
 @dataclass(frozen=True)
 class HostSpec:
-    """One KVM host. `pool` holds VM disks (primary storage), `template_pool` templates and ISOs."""
+    """One KVM host. `pool` holds VM disks (primary storage), `template_pool` templates and ISOs.
+
+    `shared_pools` are pools that hold the same files on every host that names them so.
+    """
 
     name: str
     uri: str
@@ -35,6 +38,7 @@ class HostSpec:
     state: str = "enabled"
     pool: str = "default"
     template_pool: str = ""
+    shared_pools: tuple[str, ...] = ()
     virt_type: str = "auto"
     cpu_mode: str = "auto"
 

@@ -64,6 +64,7 @@ def _host(data: Any, place: str) -> HostSpec:
             "cluster": _text,
             "pool": _text,
             "template_pool": _text,
+            "shared_pools": _strings,
             "virt_type": _one_of(("auto", "kvm", "qemu")),
             "cpu_mode": _text,
         },

@@ -29,7 +29,10 @@ OPTION_OF = {"forward": "type", "cidr6": "ip6_cidr", "gateway6": "ip6_gateway", 
 
 @dataclass(frozen=True)
 class PoolFacts:
-    """A storage pool; sizes in bytes, `path` is the folder volumes lie in, `id` its UUID on that host."""
+    """A storage pool; sizes in bytes, `path` is the folder volumes lie in, `id` its UUID on that host.
+
+    `source` says where network storage is, in the same words on every host; it is empty for local pools.
+    """
 
     name: str
     id: str
@@ -37,6 +40,7 @@ class PoolFacts:
     path: str
     capacity: int
     available: int
+    source: str = ""
 
 
 @dataclass(frozen=True)

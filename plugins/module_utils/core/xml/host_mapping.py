@@ -13,6 +13,9 @@ from .document import Document, DocumentError, Size, Switch, Text
 
 D = TypeVar("D", bound=Document)
 
+NETWORK_POOLS = ("netfs", "gluster", "rbd", "iscsi", "iscsi-direct")
+"""The types of pools whose storage other machines serve."""
+
 
 class PoolElement(Document):
     tag = "pool"
@@ -22,6 +25,22 @@ class PoolElement(Document):
     path = Text("target/path")
     capacity = Size("capacity", "bytes", "bytes")
     available = Size("available", "bytes", "bytes")
+    folder = Text("source/dir@path")
+    device = Text("source/device@path")
+    source_name = Text("source/name")
+
+    @property
+    def servers(self) -> list[str]:
+        """The machines that serve it; monitors of one cluster may stand in any order."""
+        return sorted(entry.get("name", "").lower() for entry in self.element.findall("source/host"))
+
+    @property
+    def source(self) -> str:
+        """Where its storage is, where that is on other machines than this one."""
+        if self.type not in NETWORK_POOLS or not self.servers:
+            return ""
+        path = self.folder.rstrip("/") or self.device
+        return " ".join(part for part in (",".join(self.servers), self.source_name, path) if part)
 
 
 class VolumeElement(Document):
@@ -83,7 +102,7 @@ def _parse(kind: type[D], text: str) -> D:
 def read_pool(text: str) -> PoolFacts:
     """A pool's document."""
     pool = _parse(PoolElement, text)
-    return PoolFacts(pool.name, pool.uuid, pool.type, pool.path, pool.capacity, pool.available)
+    return PoolFacts(pool.name, pool.uuid, pool.type, pool.path, pool.capacity, pool.available, pool.source)
 
 
 def read_volume(text: str, pool: str) -> VolumeFacts:

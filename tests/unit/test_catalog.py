@@ -5,15 +5,19 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.catalog import Catalog, host_name_of
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.catalog_reader import read_catalog
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.errors import AblestackError, Code
+from ansible_collections.ablestack.kvm.plugins.module_utils.face.connection import catalog_of
 
 WHOLE: dict[str, Any] = {
     "hosts": [
@@ -27,6 +31,7 @@ WHOLE: dict[str, Any] = {
             "state": "enabled",
             "pool": "fast",
             "template_pool": "images",
+            "shared_pools": ["images"],
             "virt_type": "kvm",
             "cpu_mode": "host-model",
         }
@@ -71,6 +76,7 @@ def test_every_key_of_the_contract_is_read() -> None:
     assert catalog.affinity_group("web").type == "host-anti-affinity"
     assert catalog.settings.stop_timeout == 120
     assert catalog.host("kvm01").zone == "seoul"
+    assert catalog.host("kvm01").shared_pools == ("images",)
 
 
 def test_all_but_hosts_is_optional() -> None:
@@ -86,13 +92,46 @@ def test_all_but_hosts_is_optional() -> None:
         (["hosts", 0, "state"], "enable", ["hosts[0].state", "enabled, disabled, maintenance"]),
         (["hosts", 0, "uri"], "kvm01", ["hosts[0].uri", "qemu+ssh://"]),
         (["hosts"], [], ["no hosts"]),
+        (["hosts"], None, ["no hosts"]),
+        (["hosts"], {"kvm01": "qemu:///system"}, ["no hosts"]),
+        (["hosts", 0], "kvm01", ["hosts[0]", "mapping", "str"]),
+        (["hosts", 0, "name"], "", ["hosts[0].name", "text"]),
+        (["hosts", 0, "name"], None, ["hosts[0]", "'name'"]),
+        (["hosts", 0, "name"], 1, ["hosts[0].name", "'1'"]),
+        (["hosts", 0, "uri"], None, ["hosts[0]", "'uri'"]),
+        (["hosts", 0, "tags"], 5, ["hosts[0].tags", "list"]),
+        (["hosts", 0, "tags"], ["ssd", 5], ["hosts[0].tags", "'5'"]),
+        (["hosts", 0, "shared_pools"], {"default": True}, ["hosts[0].shared_pools", "list"]),
+        (["hosts", 0, "virt_type"], "xen", ["hosts[0].virt_type", "auto, kvm, qemu"]),
+        (["compute_offerings"], ["small"], ["compute_offerings", "mapping", "list"]),
+        (["compute_offerings", "small"], 1, ["compute_offerings.small", "mapping", "int"]),
+        (["compute_offerings", "small", "memory"], None, ["compute_offerings.small", "both cpu and memory"]),
+        (["compute_offerings", "small", "memory"], "1 kg", ["compute_offerings.small.memory", "1 kg"]),
+        (["compute_offerings", "small", "cpu"], "many", ["compute_offerings.small.cpu", "many"]),
+        (["compute_offerings", "small", "cpu"], True, ["compute_offerings.small.cpu", "number"]),
+        (["compute_offerings", "medium", "dynamic_scaling"], "perhaps", ["medium.dynamic_scaling", "true nor false"]),
+        (["compute_offerings", "medium", "max_memory"], 512, ["memory", "compute_offerings.medium", "order"]),
         (["compute_offerings", "small", "memroy"], 1, ["'memroy'", "compute_offerings.small", "'memory'"]),
         (["compute_offerings", "small", "cpu"], 0, ["compute_offerings.small.cpu", "'0'"]),
         (["compute_offerings", "small", "custom"], True, ["compute_offerings.small", "custom"]),
         (["compute_offerings", "custom", "min_cpu"], 99, ["cpu", "compute_offerings.custom", "order"]),
         (["disk_offerings", "data20", "size"], "20 XB", ["disk_offerings.data20.size", "20 XB"]),
+        (["disk_offerings", "data20", "size"], None, ["disk_offerings.data20", "custom"]),
+        (["disk_offerings", "custom", "size"], 5, ["disk_offerings.custom", "either"]),
+        (["disk_offerings", "fast", "min_iops"], 9000, ["iops", "disk_offerings.fast", "order"]),
+        (["disk_offerings", "fast", "provisioning"], "thick", ["disk_offerings.fast.provisioning", "thin, fat"]),
+        (["disk_offerings", "fast", "pool"], "", ["disk_offerings.fast.pool", "text"]),
+        (["ssh_key_pairs", "ops"], "AAAA", ["ssh_key_pairs.ops", "ssh-ed25519"]),
+        (["ssh_key_pairs", "ops"], ["ssh-ed25519 AAAA"], ["ssh_key_pairs.ops", "ssh-ed25519"]),
+        (["affinity_groups", "web", "type"], None, ["affinity_groups.web", "'type'", "host-affinity"]),
         (["affinity_groups", "web", "type"], "apart", ["affinity_groups.web.type", "host-anti-affinity"]),
         (["settings", "allocation"], "best", ["settings.allocation", "least-used"]),
+        (["settings"], ["stop_timeout"], ["settings", "mapping", "list"]),
+        (["settings", "cpu_overprovisioning"], 0, ["settings.cpu_overprovisioning", "greater than zero"]),
+        (["settings", "memory_overprovisioning"], "inf", ["settings.memory_overprovisioning", "'inf'"]),
+        (["settings", "expunge_delay"], -1, ["settings.expunge_delay", "whole number of seconds"]),
+        (["settings", "stop_timeout"], 1.5, ["settings.stop_timeout", "'1.5'"]),
+        (["settings", "max_data_disks"], 0, ["settings.max_data_disks", "greater than zero"]),
         (["settings", "capacity_threshold"], 85, ["capacity_threshold", "0.85"]),
         (["settings", "stop_timout"], 1, ["'stop_timout'", "settings", "'stop_timeout'"]),
     ],
@@ -107,6 +146,29 @@ def test_a_mistake_is_told_with_its_place_and_the_nearest_key(path: list[Any], v
         read_catalog(data)
     assert error.value.code is Code.INVALID_INPUT
     assert [word for word in words if word not in error.value.sentence] == []
+
+
+def places(data: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every mapping of a catalog whose keys are fixed, and how an error names it."""
+    yield "the catalog", data
+    yield "hosts[0]", data["hosts"][0]
+    yield "settings", data["settings"]
+    for section in ("compute_offerings", "disk_offerings", "affinity_groups"):
+        for name, entry in data[section].items():
+            yield f"{section}.{name}", entry
+
+
+@pytest.mark.parametrize(("where", "key"), [(place, key) for place, entry in places(WHOLE) for key in entry])
+@pytest.mark.parametrize("from_file", [False, True])
+def test_every_key_is_the_nearest_to_its_misspelling(where: str, key: str, from_file: bool, tmp_path: Path) -> None:
+    data = copy.deepcopy(WHOLE)
+    entry = dict(places(data))[where]
+    entry[key + key[-1]] = entry.pop(key)
+    (tmp_path / "catalog.yml").write_text(yaml.safe_dump(data, sort_keys=False), encoding="utf-8")
+    given: dict[str, Any] = {"catalog_file": str(tmp_path / "catalog.yml")} if from_file else {"catalog": data}
+    with pytest.raises(AblestackError) as error:
+        catalog_of(given, {})
+    assert f"unknown key '{key}{key[-1]}' in {where}: did you mean '{key}'?" in error.value.sentence
 
 
 def test_a_private_key_in_the_catalog_is_refused_without_being_repeated() -> None:

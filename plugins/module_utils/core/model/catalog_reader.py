@@ -45,7 +45,7 @@ def read_catalog(data: Any) -> Catalog:
         disk_offerings=_section(top, "disk_offerings", _disk_offering),
         ssh_key_pairs=_section(top, "ssh_key_pairs", lambda name, key, place: _public_key(key, place)),
         affinity_groups=_section(top, "affinity_groups", _affinity_group),
-        settings=_settings(top.get("settings") or {}),
+        settings=_settings(_given(top, "settings")),
     )
 
 
@@ -152,8 +152,13 @@ def _settings(data: Any) -> Settings:
 
 
 def _section(top: Mapping[str, Any], key: str, read: Callable[[str, Any, str], Any]) -> dict[str, Any]:
-    section = _mapping(top.get(key) or {}, key)
+    section = _mapping(_given(top, key), key)
     return {str(name): read(str(name), data, f"{key}.{name}") for name, data in section.items()}
+
+
+def _given(top: Mapping[str, Any], key: str) -> Any:
+    """A section's data; one that is None counts as left out."""
+    return {} if top.get(key) is None else top[key]
 
 
 def _entry(data: Any, kind: type, place: str, converters: Mapping[str, Convert]) -> dict[str, Any]:
@@ -258,7 +263,7 @@ def _one_of(choices: tuple[str, ...]) -> Convert:
 
 
 def _public_key(value: Any, place: str) -> str:
-    key = _text(value).strip()
+    key = value.strip() if isinstance(value, str) else ""
     if "PRIVATE KEY" in key or len(key.split()) < 2 or "\n" in key:
         raise invalid(f"{place} is not one public SSH key", "write one line such as 'ssh-ed25519 AAAA… name'")
     return key

@@ -20,7 +20,7 @@ from ..plan.placement import Picture
 from . import addresses
 from .infrastructure import Infrastructure
 from .lanes import Lanes
-from .locate import Found, locate_settled
+from .locate import Found, Located, locate_settled
 from .query import read_vms
 from .remembered import remembering
 from .vm import (
@@ -205,7 +205,8 @@ class _Fleet:
                 job = _Job(self, replace(self.spec.removal, id=vm.id, name=vm.name))
                 self.pruned.append(job)
                 places.append((job, one))
-        memory, picture = remembering(self.infra), Picture()
+        listed_by = [one.listed for one in found if isinstance(one, Located)]
+        memory, picture = remembering(self.infra, listed_by[-1] if listed_by else None), Picture()
         places.sort(key=lambda place: isinstance(place[1], AblestackError) or place[1].existing is None)
         for job, one in places:
             job.plan(memory, one, picture)

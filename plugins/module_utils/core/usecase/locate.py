@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Union
 
 from ..hypervisor.port import Host
@@ -24,11 +24,15 @@ _PAUSE = 1.0  # seconds between two looks at such a VM
 
 @dataclass(frozen=True)
 class Located:
-    """What was found of one VM name or id. `destroyed` is newest first; `unreachable` are the hosts not asked."""
+    """What was found of one VM name or id. `destroyed` is newest first; `unreachable` are the hosts not asked.
+
+    `listed` has by host the listing it was found in.
+    """
 
     existing: VmFacts | None = None
     destroyed: tuple[VmFacts, ...] = ()
     unreachable: Mapping[str, AblestackError] = field(default_factory=dict)
+    listed: Mapping[str, tuple[DomainRef, ...]] = field(default_factory=dict)
 
     @property
     def vms(self) -> tuple[VmFacts, ...]:
@@ -80,7 +84,8 @@ def locate_all(infra: Infrastructure, wanted: Sequence[VmSpec]) -> list[Found]:
             rows.setdefault(vm.name.lower(), []).append(vm)
     unreadable = {key: error for on_host in found.values() for key, error in on_host.unreadable.items()}
     by_id = {vm.id: vm for on_host in found.values() for vm in on_host.vms if vm.id in ids}
-    return [_found(spec, rows, by_id, unreadable, unreachable) for spec in wanted]
+    places = [_found(spec, rows, by_id, unreadable, unreachable) for spec in wanted]
+    return [replace(place, listed=listed) if isinstance(place, Located) else place for place in places]
 
 
 def _read(host: Host, refs: tuple[DomainRef, ...]) -> _Rows:

@@ -4,17 +4,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Callable, cast
 
 from ..hypervisor.port import Host
 from ..model.catalog import HostSpec
 from ..model.errors import AblestackError
+from ..model.vm import DomainRef
 from .infrastructure import Infrastructure
 
 _READS = frozenset(
     {
         "domains",
         "vm",
+        "glance",
         "pool",
         "volume",
         "volume_path",
@@ -33,10 +36,10 @@ _READS = frozenset(
 class Remembered:
     """A host of which every question is asked once; what it refused then it refuses again."""
 
-    def __init__(self, host: Host) -> None:
+    def __init__(self, host: Host, listed: tuple[DomainRef, ...] | None = None) -> None:
         self.spec = host.spec
         self._host = host
-        self._answers: dict[tuple[Any, ...], Any] = {}
+        self._answers: dict[tuple[Any, ...], Any] = {} if listed is None else {("domains",): listed}
 
     def __getattr__(self, name: str) -> Any:
         method: Callable[..., Any] = getattr(self._host, name)
@@ -64,10 +67,14 @@ def _answer(method: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
         return error
 
 
-def remembering(infra: Infrastructure) -> Infrastructure:
-    """The same hosts through the same connections, with a memory that begins now; for reading only."""
+def remembering(infra: Infrastructure, listed: Mapping[str, tuple[DomainRef, ...]] | None = None) -> Infrastructure:
+    """The same hosts through the same connections, with a memory that begins now; for reading only.
+
+    `listed` has by host the domains that it listed a moment ago.
+    """
+    known = listed or {}
 
     def remembered(spec: HostSpec) -> Host:
-        return cast(Host, Remembered(infra.host(spec.name)))
+        return cast(Host, Remembered(infra.host(spec.name), known.get(spec.name)))
 
     return infra.through(remembered)

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Callable
 
 from ..hypervisor.port import Host
 from ..model.catalog import Catalog, HostSpec
@@ -14,7 +14,7 @@ from ..model.errors import AblestackError, Code, invalid
 from ..model.naming import data_volume
 from ..model.resources import HostFacts, NetworkFacts, PoolFacts, Template, VolumeFacts
 from ..model.values import UNSET
-from ..model.vm import VmFacts
+from ..model.vm import DomainRef, VmFacts
 from ..model.vm_spec import AUTO, DiskSpec, NicSpec, VmSpec
 from ..plan.nics import choose_addresses
 from ..plan.offering import compute_of, pool_of_disk
@@ -246,16 +246,17 @@ def taken_addresses(host: Host, spec: VmSpec, without: VmFacts | None) -> dict[s
     return taken
 
 
-def _others(host: Host, without: VmFacts | None) -> list[VmFacts]:
+def _others(host: Host, without: VmFacts | None, read: Callable[[DomainRef], VmFacts] | None = None) -> list[VmFacts]:
     gone = without.id if without else ""
-    vms, _unreadable = read_vms(host, tuple(ref for ref in host.domains() if ref.id != gone))
+    vms, _unreadable = read_vms(host, tuple(ref for ref in host.domains() if ref.id != gone), read)
     return vms
 
 
 def _members(host: Host, groups: tuple[str, ...], without: VmFacts | None) -> dict[str, int]:
     """How many VMs of each affinity group are on the host, running or not."""
     count = dict.fromkeys(groups, 0)
-    for vm in _others(host, without):
+    # The record is the same in both definitions, so that one of them will do.
+    for vm in _others(host, without, host.glance):
         if vm.record and vm.exists:
             for group in groups:
                 count[group] += group in vm.record.affinity_groups

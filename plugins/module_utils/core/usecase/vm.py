@@ -32,6 +32,7 @@ from .home import with_home
 from .infrastructure import Infrastructure
 from .locate import Located, locate_settled
 from .owner import current_owner
+from .remembered import remembering
 from .survey import choose_site, with_addresses_chosen
 from .waiting import wait_for, with_addresses
 
@@ -70,7 +71,7 @@ def apply_vm(infra: Infrastructure, spec: VmSpec) -> Outcome:
         for task in tasks:
             carry_out(infra, task)
         return outcome_of_expunge(tasks)
-    task = plan_task(infra, spec, located)
+    task = plan_task(remembering(infra, located.listed), spec, located)
     after = carry_out(infra, task)
     if after and has_addresses(task, after):
         after = with_addresses(infra.host(after.host.name), after)

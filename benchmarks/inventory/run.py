@@ -14,7 +14,6 @@ import argparse
 import json
 import os
 import statistics
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -26,11 +25,11 @@ import libvirt
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
-sys.path.insert(0, str(ROOT / "tests"))
+sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "benchmarks")]
 
+import peers  # noqa: E402
 from lab_tests.lab import Lab, command  # noqa: E402
 
-CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ablestack-kvm" / "inventory-benchmark"
 LIMIT = 60  # seconds after which an inventory is given up
 FEW = ["name", "state", "host", "cpu", "memory", "nics"]  # about what theirs tells beside the XML
 MEASURE = """
@@ -62,7 +61,7 @@ class Bench:
         self.lab, self.transport = lab, transport
         self.work = lab.folder / "benchmark"
         self.work.mkdir(exist_ok=True)
-        self.bin = environment()
+        self.bin = peers.programs()
 
     def uri(self, host: str) -> str:
         return {
@@ -123,16 +122,6 @@ def median(samples: list[Sample]) -> Sample:
         return statistics.median(getattr(sample, field) for sample in samples)
 
     return Sample(of("wall"), of("cpu"), of("memory"), int(of("size")), int(of("hosts")))
-
-
-def environment() -> Path:
-    """The benchmark's own, with ansible and community.libvirt in it; made once."""
-    bin_folder = CACHE / "bin"
-    if not (bin_folder / "ansible-inventory").exists():
-        print("installing ansible into an environment of the benchmark's own ...", file=sys.stderr)
-        subprocess.run([sys.executable, "-m", "venv", "--clear", str(CACHE)], check=True)
-        subprocess.run([str(bin_folder / "pip"), "install", "-q", "ansible", "libvirt-python"], check=True)
-    return bin_folder
 
 
 def define(lab: Lab, host: str, first: int, count: int) -> None:

@@ -1,0 +1,104 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Compares what fleets cost: our modules, libvirt's own tools, virt-install and community.libvirt, on one lab host.
+
+  ./dev shell python benchmarks/fleet/run.py [--counts 10 30] [--rounds 3] [--only WORD ...] [--into FOLDER]
+
+Prints a Markdown table with the ratios, and writes it, a plot and the samples to FOLDER as fleet.md, fleet.svg and
+fleet.json. --only measures the tools whose names have one of the words; with --more, FOLDER's samples are added to.
+The lab it starts it ends. Nothing is installed but into an environment of the benchmarks' own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
+sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "benchmarks"), str(HERE)]
+
+from cases import DEPLOY, Bench, Deed, Tool, finish, tools  # noqa: E402
+from lab_tests.lab import Lab  # noqa: E402
+from plot import plot  # noqa: E402
+from results import BARE, EMPTY, Results, report  # noqa: E402
+
+
+def seconds(deed: Deed) -> float:
+    began = time.monotonic()
+    deed()
+    return time.monotonic() - began
+
+
+def measure(bench: Bench, tool: Tool, count: int, found: Results) -> None:
+    """One life of so many VMs; a tool that did not do its work ends the benchmark."""
+    expected = {"deploy": (count, count), "again": (count, count), "stop": (count, 0), "remove": (0, 0)}
+    for deed, run in tool.deeds(count).items():
+        found.add(count, tool.name, deed, seconds(run))
+        if bench.there() != expected[deed]:
+            raise SystemExit(f"{tool.name}, {deed}: defined and running are {bench.there()}, not {expected[deed]}")
+    bench.clean()
+
+
+def compare(bench: Bench, chosen: list[Tool], count: int, rounds: int, found: Results) -> None:
+    """All take turns, so that whatever else the machine does hits all alike."""
+    for number in range(rounds):
+        found.add(count, BARE, "", seconds(lambda: bench.play([])))
+        found.add(count, EMPTY, "", seconds(lambda: bench.play([{"nothing": {}}])))
+        for tool in chosen:
+            if not (tool.slow and number):
+                print(f"{count} VMs, round {number + 1}: {tool.name}", file=sys.stderr, flush=True)
+                measure(bench, tool, count, found)
+
+
+def count_costs(bench: Bench, count: int, found: Results) -> None:
+    """Round trips and memory of one fleet task."""
+    options = {"catalog": bench.catalog, **bench.fleet_options(count, **DEPLOY)}
+    name = "1 VM" if count == 1 else f"{count} VMs"
+    for deed in ("deploy", "again"):
+        words = [sys.executable, str(HERE / "counted.py")]
+        done = subprocess.run(words, input=json.dumps(options), capture_output=True, text=True, check=False)
+        finish(done)
+        found.costs[f"{name}, {deed}"] = json.loads(done.stdout)
+    bench.clean()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--counts", type=int, nargs="+", default=[10, 30])
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--only", nargs="+", default=[""])
+    parser.add_argument("--into", type=Path, default=Path("."))
+    parser.add_argument("--more", action="store_true")
+    asked = parser.parse_args()
+    kept = asked.into / "fleet.json"
+    found = Results.load(kept) if asked.more and kept.exists() else Results()
+    lab = Lab()
+    was_up = bool(lab.hosts)
+    lab.up(1)
+    try:
+        bench = Bench(lab)
+        bench.prepare()
+        chosen = [tool for tool in tools(bench) if any(word in tool.name for word in asked.only)]
+        for count in asked.counts:
+            compare(bench, chosen, count, asked.rounds, found)
+        for count in [1, *asked.counts]:
+            count_costs(bench, count, found)
+        found.save(kept)
+    finally:
+        if was_up:
+            lab.wipe("h1")
+        else:
+            lab.script("down", "--purge")
+    text = report(found)
+    (asked.into / "fleet.md").write_text(text, encoding="utf-8")
+    (asked.into / "fleet.svg").write_text(plot(found, max(found.counts())), encoding="utf-8")
+    print(text)
+
+
+if __name__ == "__main__":
+    main()

@@ -8,6 +8,7 @@ import shutil
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from hypothesis import settings
 
@@ -37,3 +38,13 @@ os.environ["ANSIBLE_COLLECTIONS_PATH"] = sys.path[0]
 # How long an example takes says nothing on a shared machine.
 settings.register_profile("ablestack", deadline=None)
 settings.load_profile("ablestack")
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """What has been shown of faults and races, at the end of a run that tested them."""
+    from support.fault_report import fault_table
+
+    reports = [report for found in terminalreporter.stats.values() for report in found]
+    properties = [pair for report in reports for pair in getattr(report, "user_properties", ())]
+    for line in fault_table(properties):
+        terminalreporter.write_line(line)

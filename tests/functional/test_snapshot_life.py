@@ -10,7 +10,7 @@ import pytest
 
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.errors import AblestackError, Code
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.usecase.snapshot_query import list_snapshots
-from support.snapshots import WEB, fill, make_web, paths, reads, run, snap, the_domain, vm
+from support.snapshots import WEB, audit, fill, make_web, paths, reads, run, snap, the_domain, vm
 from support.worlds import World
 
 
@@ -221,3 +221,16 @@ def test_recovered_with_its_snapshots() -> None:
     assert not run(world.controller(), "s1", "absent").changed  # of a VM that is gone
     vm(world, name="web1", state="recovered")
     assert restored(world, "s1") == {"A"}
+
+
+def test_a_failed_freeze_leaves_nothing_behind() -> None:
+    world = make_web()
+    guest = the_domain(world).guest
+    controller = world.controller()
+    controller.hosts["kvm01"].act_at("take_snapshot", lambda: setattr(guest, "agent", "hung"))
+    with pytest.raises(AblestackError) as error:
+        run(controller, "s1", quiesce="true")
+    assert error.value.code is Code.AGENT_UNAVAILABLE
+    audit(world)
+    guest.agent = "present"
+    snap(world, "s1")

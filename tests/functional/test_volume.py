@@ -1,6 +1,6 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Data volumes by themselves over hosts in memory: every state, twice, predicted, and killed at every write."""
+"""Data volumes by themselves over hosts in memory: every state, twice, and predicted."""
 
 from __future__ import annotations
 
@@ -20,7 +20,6 @@ from ansible_collections.ablestack.kvm.plugins.module_utils.core.usecase.volume 
     list_volumes,
 )
 from ansible_collections.ablestack.kvm.plugins.module_utils.face.volume_options import volume_spec
-from support.memory_calls import Killed
 from support.memory_state import MemoryDomain
 from support.worlds import Controller, World, make_world
 
@@ -182,39 +181,3 @@ def test_what_is_listed() -> None:
     world.down.add("kvm01")
     with pytest.raises(AblestackError, match="cannot be reached"):
         names()
-
-
-TASKS = [
-    {"name": "spare", "size": 1},
-    {"name": "spare", "size": 1, "state": "attached", "vm": "web1"},
-    {"name": "mine", "size": 2},
-    {"name": "mine", "state": "detached"},
-]
-
-
-@pytest.mark.parametrize("task", TASKS)
-def test_killed_at_any_write_the_same_task_again_ends_it(task: dict[str, Any]) -> None:
-    count = run_writes(task)
-    for position in range(1, count + 1):
-        for when in ("before", "after"):
-            world = site()
-            controller = world.controller()
-            controller.hosts["kvm01"].fail_at(position, Killed(), when)
-            with pytest.raises(Killed):
-                run(controller, **task)
-            done = run(world.controller(), **task).result["volume"]
-            undisturbed = site()
-            expected = run(undisturbed.controller(), **task).result["volume"]
-            unlike = {"vm_id", "allocated_gib"}
-            assert {key: done[key] for key in done if key not in unlike} == {
-                key: expected[key] for key in expected if key not in unlike
-            }
-            again = world.controller()
-            assert not run(again, **task).changed
-            assert again.writes == []
-
-
-def run_writes(task: dict[str, Any]) -> int:
-    controller = site().controller()
-    run(controller, **task)
-    return len(controller.writes)

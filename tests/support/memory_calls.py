@@ -18,11 +18,32 @@ class Killed(BaseException):
     """The process that used the host died here: no `except Exception` sees it, and none of its hosts answers again."""
 
 
+POOL_STORES = frozenset(
+    (
+        "clone_volume",
+        "create_volume",
+        "merge_layers",
+        "resize_disk",
+        "resize_volume",
+        "take_checkpoint",
+        "take_snapshot",
+        "upload",
+    )
+)
+"""Calls that need room in a pool."""
+HOST_STORES = frozenset(("define", "define_network", "redefine", "redefine_network", "rename", "set_record"))
+"""Calls that need room on the disk where libvirt keeps its definitions."""
+HALF_WAY = frozenset({"clone_volume", "take_snapshot", "upload"})
+"""Calls that can be stopped half way."""
+EACH = "*"  # as the name of a call: any, be it a read or a write
+
+
 @dataclass
 class Process:
-    """What the hosts of one process share: whether it is still alive."""
+    """What the hosts of one process share: whether it is still alive, and who is told before each of its calls."""
 
     dead: bool = False
+    before_call: Callable[[], None] = lambda: None
 
 
 @dataclass
@@ -35,7 +56,7 @@ class Trap:
     countdown: int
 
     def due(self, name: str, is_write: bool) -> bool:
-        matches = name == self.what if isinstance(self.what, str) else is_write
+        matches = self.what in (name, EACH) if isinstance(self.what, str) else is_write
         self.countdown -= matches
         return matches and self.countdown == 0
 
@@ -51,11 +72,13 @@ class Calls:
         self.writes: list[tuple[str, tuple[Any, ...]]] = []
         self.traps: list[Trap] = []
         self.interruption: Callable[[], None] = lambda: None  # for a call that can be stopped half way
+        self.lost = False  # the connection is broken: nothing is answered any more
+        self.full: frozenset[str] = frozenset()  # the calls for which there is no room any more
 
     def fail_at(self, what: int | str, error: BaseException, when: str = "before", nth: int = 1) -> None:
         """Raises `error` at the what-th write from now, or at the nth call of that name.
 
-        `when` is before or after its effect; `during` stops an upload half way through its first chunk.
+        `when` is before or after its effect; `during` stops half way a call that has an `interruption`.
         """
 
         def fail() -> None:
@@ -70,9 +93,14 @@ class Calls:
 
     def begin(self, name: str, args: tuple[Any, ...], is_write: bool) -> list[Trap]:
         """Logs a call and gives the traps that spring at it."""
+        self.process.before_call()
         with self.state.lock:
             if self.process.dead:
                 raise Killed
+            if self.lost:
+                raise AblestackError(Code.HOST_UNAVAILABLE, f"the connection is broken at {name}")
+            if name in self.full:
+                raise AblestackError(Code.INSUFFICIENT_CAPACITY, f"there is no room at {name}")
             self.calls.append((name, args))
             if is_write:
                 if self.read_only:
@@ -101,6 +129,7 @@ def _call(is_write: bool, lock: bool = True) -> Callable[[Callable[..., Any]], C
             finally:
                 _spring(sprung, "after")
 
+        run.is_write = is_write  # type: ignore[attr-defined]
         return run
 
     return wrap

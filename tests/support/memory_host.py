@@ -278,6 +278,9 @@ class MemoryHost(MemoryDevices, MemorySnapshots, MemoryNetworks):
         made = MemoryVolume(content, volume.format, capacity, mode=volume.mode)
         made.reserved = capacity if volume.fat else 0
         self._pool(volume.pool).take(volume, made)
+        made.content = content[: len(content) // 2]
+        self.interruption()
+        made.content = content
 
     @writes
     def resize_volume(self, pool: str, name: str, size: int) -> None:

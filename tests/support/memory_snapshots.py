@@ -19,7 +19,7 @@ from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.snapshot 
     Merge,
     SnapshotFacts,
 )
-from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.vm import Power, VmConfig
+from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.vm import Power, VmConfig, VmRecord
 
 from .memory_calls import Calls, reads, writes
 from .memory_state import QCOW2_HEADER, MemoryDomain, MemoryState, MemoryVolume, qcow2_bytes
@@ -104,6 +104,8 @@ class MemorySnapshots(Calls):
             if domain.guest.agent != "present" or domain.guest.frozen:
                 raise AblestackError(Code.AGENT_UNAVAILABLE, "the guest cannot be frozen")
             domain.guest.freezes += 1
+            domain.guest.frozen = True
+        self.interruption()
         config = domain.live if domain.active and domain.live else domain.config
         targets = {disk.target for disk in config.disks}
         assert {*overlays, *others} == targets, "a snapshot says of every drive whether it has a part in it"
@@ -117,6 +119,7 @@ class MemorySnapshots(Calls):
                 images.append((disk.target, disk.path))
         self._keep(domain, name, description, DISK, config, tuple(images))
         _move(domain, overlays)
+        domain.guest.frozen = domain.guest.frozen and not quiesce
 
     def _keep(
         self,
@@ -145,12 +148,13 @@ class MemorySnapshots(Calls):
         kept.held = {path: content_at(self.state, path) for path in paths}
 
     @writes
-    def restore_checkpoint(self, vm_id: str, name: str) -> None:
+    def restore_checkpoint(self, vm_id: str, name: str, record: VmRecord) -> None:
         domain = self._domain(vm_id)
         assert not domain.active
         kept = next(kept for kept in domain.kept if kept.facts.name == name)
         for path, content in kept.held.items():
             write(self.state, path, content)
+        kept.facts = replace(kept.facts, config=replace(kept.facts.config, record=record))
         domain.config = domain.live = kept.facts.config
         domain.power = Power.RUNNING
         _make_current(domain, name)

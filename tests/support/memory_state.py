@@ -233,6 +233,32 @@ class MemoryState:
         self.networks[facts.name] = MemoryNetwork(facts)
         return self.networks[facts.name]
 
+    def restart_daemon(self) -> None:
+        """The daemon is started anew: guests go on, jobs are gone, and what the files tell is all that is known."""
+        for pool in self.pools.values():
+            for volume in pool.volumes.values():
+                volume.building = False
+                volume.probe()
+
+    def cut_power(self) -> None:
+        """The host goes down and comes up: no guest runs but those that start with it, nor any network but those."""
+        self.restart_daemon()
+        for network in self.networks.values():
+            network.power(False)
+            network.power(network.autostart)
+        for vm_id, domain in list(self.domains.items()):
+            domain.live, domain.power, domain.guest.frozen = None, Power.OFF, False
+            if domain.transient:
+                del self.domains[vm_id]
+            elif domain.autostart and all(self.volume_at(disk.path) for disk in domain.config.disks if disk.path):
+                domain.live, domain.power = domain.config, Power.RUNNING
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "lock"}
+
+    def __setstate__(self, values: dict[str, Any]) -> None:
+        vars(self).update(values, lock=RLock())
+
     def count(self) -> int:
         """One more than last time: what a clock would say of two things that happen."""
         self.moments += 1

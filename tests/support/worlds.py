@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import hashlib
+import pickle
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -121,6 +122,10 @@ class World:
             return hosts[spec.name]
 
         return Controller(Infrastructure(self.catalog, open_host, check), hosts)
+
+    def copy(self) -> World:
+        """The same site once more: what happens to one does not happen to the other."""
+        return World(self.catalog, pickle.loads(pickle.dumps(self.states)), set(self.down))
 
     @property
     def state(self) -> MemoryState:

@@ -15,6 +15,7 @@ from typing import Any, Callable
 from ..model.errors import AblestackError, Code
 from ..model.naming import disk_target
 from ..model.snapshot import OVERLAY_HEAD, Agent, Merge, SnapshotFacts, holds_nothing
+from ..model.vm import VmRecord
 from ..xml.domain_mapping import domain_of
 from ..xml.snapshot_mapping import (
     chain_of,
@@ -26,6 +27,7 @@ from ..xml.snapshot_mapping import (
     new_helper,
     new_snapshot,
     read_snapshot,
+    recorded,
     relocated,
 )
 from .libvirt_guests import LibvirtGuests
@@ -121,7 +123,9 @@ class LibvirtSnapshots(LibvirtGuests, LibvirtStorage):
         with self._asks(f"take snapshot '{name}' of {self._vm(vm_id)} with its memory"):
             self._domain(vm_id).snapshotCreateXML(new_checkpoint(name, description), 0)
 
-    def restore_checkpoint(self, vm_id: str, name: str) -> None:
+    def restore_checkpoint(self, vm_id: str, name: str, record: VmRecord) -> None:
+        # into the definition that comes back: set afterwards, it would be lost where this process dies in between
+        self._edit(vm_id, name, lambda text: recorded(text, record))
         with self._asks(f"restore snapshot '{name}' of {self._vm(vm_id)}"):
             domain = self._domain(vm_id)
             domain.revertToSnapshot(domain.snapshotLookupByName(name, 0), libvirt.VIR_DOMAIN_SNAPSHOT_REVERT_RUNNING)

@@ -232,8 +232,8 @@ class Snapshots(Protocol):
     def take_checkpoint(self, vm_id: str, name: str, description: str) -> None:
         """A snapshot with memory, inside the images; the running guest pauses for it."""
 
-    def restore_checkpoint(self, vm_id: str, name: str) -> None:
-        """Brings back disks, memory and definition of a checkpoint; it runs afterwards."""
+    def restore_checkpoint(self, vm_id: str, name: str, record: VmRecord) -> None:
+        """Brings back disks, memory and definition of a checkpoint, but with this record; it runs afterwards."""
 
     def delete_checkpoint(self, vm_id: str, name: str) -> None:
         """Deletes a snapshot with memory; gone already is fine."""

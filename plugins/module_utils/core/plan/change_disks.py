@@ -12,7 +12,7 @@ from ..model.plan_parts import LIVE, RESTART, Change
 from ..model.values import UNSET, gib
 from ..model.vm import DiskConfig, DiskRecord, VmConfig, VmFacts
 from ..model.vm_spec import DiskSpec
-from .disks import assign_devices, check_number, data_disk
+from .disks import assign_devices, check_number, data_disk, freed
 from .edits import Edits
 from .offering import DiskSize, data_size, pool_of_disk
 from .request import Site, VmRequest
@@ -62,10 +62,12 @@ def _attached(
     request: VmRequest, match: DiskMatch, kept: tuple[int, ...], edits: Edits
 ) -> list[tuple[DiskConfig, DiskRecord]]:
     site = home_of(request)
+    devices = assign_devices(match.new, kept)
+    plans = [data_disk(spec, device, request.catalog, site) for spec, device in zip(match.new, devices)]
+    edits.first += freed(plans)
     disks = []
-    for spec, device in zip(match.new, assign_devices(match.new, kept)):
-        disk = data_disk(spec, device, request.catalog, site)
-        edits.first += [*disk.frees, *disk.steps]
+    for spec, device, disk in zip(match.new, devices, plans):
+        edits.first += disk.steps
         after = {"size_gib": gib(disk.record.size), "device": device}
         edits.changes.append(Change(f"data_disks.{spec.name}", None, after, LIVE))
         edits.touches_hardware = True

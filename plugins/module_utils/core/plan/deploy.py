@@ -14,7 +14,7 @@ from ..model.seed_content import SeedContent
 from ..model.values import gib
 from ..model.vm import CDROM_DEVICE, DiskConfig, DiskRecord, Mark, Phase, Power, VmConfig, VmFacts, VmRecord
 from ..model.vm_spec import VmSpec
-from .disks import DiskPlan, assign_devices, check_number, data_disk
+from .disks import DiskPlan, assign_devices, check_number, data_disk, freed
 from .nics import NicPlan, one_name, plan_nic
 from .offering import Compute, DiskSize, compute_of, root_size
 from .request import Site, VmRequest
@@ -45,7 +45,7 @@ def plan_deploy(request: VmRequest, site: Site) -> Plan[VmFacts]:
     config = _config(request, site, names, compute, disks, nics, record)
     wants_start = spec.state != "stopped" and (spec.start or spec.state in ("started", "restarted"))
     deploying = replace(record, mark=Mark(Phase.DEPLOYING, fresh.now, owner=fresh.owner))
-    steps: list[Step] = [step for disk in disks for step in disk.frees]
+    steps: list[Step] = list(freed(disks))
     steps.append(DefineVm(replace(config, record=deploying)))
     steps += [step for disk in disks for step in disk.steps]
     steps.append(WriteSeed(site.host.spec.pool, names.seed_volume, _seed(request, names, nics)))

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 
 from ..model.catalog import Catalog
@@ -23,13 +24,13 @@ from .steps import CreateVolume, GrowVolume, RedefineVm, SetRecord
 
 @dataclass(frozen=True)
 class DiskPlan:
-    """One disk: its definition and record, the steps that make its volume, and those that free it first."""
+    """One disk: its definition and record, the steps that make its volume, and the destroyed VM it is taken from."""
 
     config: DiskConfig
     record: DiskRecord
     steps: tuple[Step, ...] = ()
     needs: int = 0  # bytes that must be available now
-    frees: tuple[Step, ...] = ()
+    lender: VmFacts | None = None
 
 
 def data_disk(disk: DiskSpec, device: int, catalog: Catalog, site: Site) -> DiskPlan:
@@ -54,18 +55,29 @@ def data_disk(disk: DiskSpec, device: int, catalog: Catalog, site: Site) -> Disk
         DiskRecord(disk.name, "data", device, target, pool.name, volume, size.size, size.offering, size.min_iops),
         steps,
         needs,
-        take_out(site.lenders[key], volume) if key in site.lenders else (),
+        site.lenders.get(key),
     )
 
 
-def take_out(vm: VmFacts, volume: str) -> tuple[Step, ...]:
-    """Takes a disk out of a destroyed VM, so that recovering it never makes a second writer."""
+def freed(disks: Iterable[DiskPlan]) -> tuple[Step, ...]:
+    """Takes the disks out of the destroyed VMs that have them: all of a VM's at once, since each edit begins anew."""
+    lenders: dict[str, VmFacts] = {}
+    volumes: dict[str, list[str]] = {}
+    for disk in disks:
+        if disk.lender is not None:
+            lenders[disk.lender.id] = disk.lender
+            volumes.setdefault(disk.lender.id, []).append(disk.record.volume)
+    return tuple(step for vm_id, vm in lenders.items() for step in take_out(vm, volumes[vm_id]))
+
+
+def take_out(vm: VmFacts, volumes: Collection[str]) -> tuple[Step, ...]:
+    """Takes disks out of a destroyed VM, so that recovering it never makes a second writer."""
     if vm.record is None:
         return ()
     for disk in vm.record.disks:
-        if disk.volume == volume and standing_on_snapshots(vm, disk):
+        if disk.volume in volumes and standing_on_snapshots(vm, disk):
             raise snapshots_exist(vm, f"its data disk '{disk.name}' cannot be taken out of it")
-    targets = {disk.target for disk in vm.record.disks if disk.volume == volume}
+    targets = {disk.target for disk in vm.record.disks if disk.volume in volumes}
     record = replace(vm.record, disks=tuple(disk for disk in vm.record.disks if disk.target not in targets))
     disks = tuple(disk for disk in vm.config.disks if disk.target not in targets)
     return (

@@ -77,7 +77,8 @@ def write_edits(edits: Edits, vm: VmFacts, forced: bool = False, patience: int =
             steps.append(GrowVolume(disk.pool, disk.volume, disk.size))
     steps += edits.last
     if edits.config != vm.config:
-        steps.append(RedefineVm(vm.config, config))
+        # A running VM has its record twice, and only SetRecord writes both: no run may end between the two.
+        steps.append(RedefineVm(vm.config, replace(config, record=vm.record) if live else config))
     if edits.record != vm.record:
         steps.append(SetRecord(vm.id, edits.record))
     return Plan(tuple(edits.changes), tuple(steps), predicted=replace(vm, config=config, live=live))

@@ -12,7 +12,7 @@ from ..model.plan_parts import Change, Plan, Step
 from ..model.resources import Reservation
 from ..model.values import later
 from ..model.vm import DiskRecord, Mark, Phase, VmFacts, VmRecord
-from .power import off, stop_steps
+from .power import off, stop_steps, stop_timeout
 from .request import VmRequest
 from .snapshot_steps import ReleaseDisks
 from .steps import (
@@ -20,10 +20,12 @@ from .steps import (
     DeleteOwnVolumes,
     DeleteVolume,
     NameReservation,
+    PowerOff,
     Release,
     Rename,
     SetAutostart,
     SetRecord,
+    Shutdown,
     UndefineVm,
 )
 
@@ -49,12 +51,25 @@ def not_managed(vm: VmFacts) -> AblestackError:
     )
 
 
-def heal(vms: tuple[VmFacts, ...]) -> tuple[Step, ...]:
-    """Finishes destroys that were killed between the mark and the rename, so that the name is free."""
+def half_destroyed(vm: VmFacts) -> bool:
+    """Whether it is marked as destroyed and still has the name."""
+    return vm.phase is Phase.DESTROYED and vm.config.domain_name == names_of(vm).domain
+
+
+def heal(request: VmRequest, vms: tuple[VmFacts, ...]) -> tuple[Step, ...]:
+    """Finishes destroys that were killed between the mark and the rename, so that the name is free.
+
+    Such a VM may even run: one that starts with its host does until the destroy has come to that.
+    """
     steps: list[Step] = []
     for vm in vms:
-        if vm.phase is Phase.DESTROYED and vm.config.domain_name == names_of(vm).domain:
-            steps += [*name_addresses(record_of(vm), ""), Rename(vm.id, names_of(vm).destroyed_domain)]
+        if half_destroyed(vm):
+            record = record_of(vm)
+            if vm.is_active:
+                steps.append(Shutdown(vm.id, stop_timeout(request), force_after=True))
+            if record.autostart:
+                steps.append(SetAutostart(vm.id, False))
+            steps += [*name_addresses(record, ""), Rename(vm.id, names_of(vm).destroyed_domain)]
     return tuple(steps)
 
 
@@ -77,7 +92,9 @@ def plan_destroy(request: VmRequest) -> Plan[VmFacts]:
     """Stops it, marks it, and frees its name; every disk stays until it is expunged."""
     vm = request.existing
     if vm is None:
-        return Plan(steps=heal(request.destroyed[:1]), predicted=request.destroyed[0] if request.destroyed else None)
+        return Plan(
+            steps=heal(request, request.destroyed[:1]), predicted=request.destroyed[0] if request.destroyed else None
+        )
     if vm.phase is Phase.DEPLOYING:
         return plan_undo(request, vm)
     record = record_of(vm)
@@ -152,11 +169,12 @@ def plan_recover(request: VmRequest) -> Plan[VmFacts]:
     record, names = record_of(chosen), names_of(chosen)
     recovering = replace(record, mark=replace(record.mark, phase=Phase.RECOVERING, owner=request.fresh.owner))
     steps: tuple[Step, ...] = (
+        *stop_steps(request, chosen),
         _claim(request, chosen),
         SetRecord(chosen.id, recovering),
         Rename(chosen.id, names.domain),
     )
-    renamed = replace(chosen, config=replace(chosen.config, domain_name=names.domain))
+    renamed = replace(off(chosen), config=replace(chosen.config, domain_name=names.domain))
     rest = _recovered(renamed)
     changes = (Change("state", chosen.state, rest.predicted.state if rest.predicted else ""),)
     return Plan(changes, steps + rest.steps, predicted=rest.predicted)
@@ -226,7 +244,9 @@ def standing_on_snapshots(vm: VmFacts, disk: DiskRecord) -> bool:
 
 def plan_undo(request: VmRequest, vm: VmFacts) -> Plan[VmFacts]:
     """Takes back a deploy that never finished. Its data disks stay: they may be older than it."""
-    steps = (_claim(request, vm), *_removal(vm, record_of(vm)), UndefineVm(vm.id))
+    # It may run: its host, which starts it when it boots itself, has booted since.
+    power = (PowerOff(vm.id),) if vm.is_active else ()
+    steps = (*power, _claim(request, vm), *_removal(vm, record_of(vm)), UndefineVm(vm.id))
     return Plan((Change("state", vm.state, None),), steps, predicted=None)
 
 

@@ -87,9 +87,14 @@ def _held(request: SnapshotRequest, healed: tuple[Step, ...], plan: Plan[Snapsho
     after = _with_record(after, record)
     if not steps and record == request.world.vm.record:
         return Plan(predicted=after)
-    hold = Hold(after.vm.id, Mark(since=request.now, owner=request.owner))
+    hold = Hold(after.vm.id, _mark(request))
     steps = (hold, *steps, SetRecord(after.vm.id, record))
     return Plan(changes, steps, predicted=after)
+
+
+def _mark(request: SnapshotRequest) -> Mark:
+    """Keeps others off the VM."""
+    return Mark(since=request.now, owner=request.owner)
 
 
 def _recorded(world: SnapshotWorld) -> VmRecord:
@@ -153,7 +158,7 @@ def _take_disks(request: SnapshotRequest, world: SnapshotWorld, change: Change) 
     record = record_of(vm)
     noted = replace(
         record,
-        mark=Mark(since=request.now, owner=request.owner),
+        mark=_mark(request),
         snapshots=(*record.snapshots, spec.name),
         quiesced=(*record.quiesced, spec.name) if quiesce else record.quiesced,
     )
@@ -237,6 +242,8 @@ def _reverted(request: SnapshotRequest, world: SnapshotWorld) -> Plan[SnapshotWo
     found = world.snapshot(spec.name)
     if found is None:
         raise missing(world, spec.name)
+    if vm.is_active and found.kind == MEMORY and found.current and record_of(vm).mark.owner:
+        return Plan(predicted=world)  # a killed run has restored it, and is but to be tidied up after
     if vm.is_active:
         return Plan(refusals=(runs(world),), predicted=world)
     refusal = not_restorable(world, found)
@@ -249,7 +256,7 @@ def _reverted(request: SnapshotRequest, world: SnapshotWorld) -> Plan[SnapshotWo
     if found.kind == MEMORY:
         back = replace(on(replace(vm, config=_sized(vm.config, then))), addresses={})
         after = _with_record(replace(_current(world, found.name), vm=back), record)
-        steps: tuple[Step, ...] = (RestoreCheckpoint(vm.id, found.name),)
+        steps: tuple[Step, ...] = (RestoreCheckpoint(vm.id, found.name, replace(record, mark=_mark(request))),)
         return Plan((*changes, Change("state", vm.state, "Running")), steps, predicted=after)
     return _restore_disks(request, _with_record(world, record), found, changes)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from ..model.plan_parts import Step
 from ..model.snapshot import Merge
-from ..model.vm import Mark
+from ..model.vm import Mark, VmRecord
 
 
 @dataclass(frozen=True)
@@ -49,10 +49,11 @@ class TakeCheckpoint(Step):
 
 @dataclass(frozen=True)
 class RestoreCheckpoint(Step):
-    """Brings a snapshot with memory back: it runs afterwards, and its record is that of then."""
+    """Brings a snapshot with memory back: it runs afterwards, with that record, for libvirt's is of then."""
 
     vm_id: str
     name: str
+    record: VmRecord
 
 
 @dataclass(frozen=True)

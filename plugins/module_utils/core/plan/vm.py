@@ -63,7 +63,7 @@ def _deploy(request: VmRequest) -> Plan[VmFacts]:
         raise AblestackError(Code.INTERNAL, "a deploy was planned without a site")
     plan = plan_deploy(request, request.site)
     neighbours = tuple(gone for gone in request.destroyed if gone.host.name == request.site.host.spec.name)
-    return replace(plan, steps=heal(neighbours) + plan.steps)
+    return replace(plan, steps=heal(request, neighbours) + plan.steps)
 
 
 def missing(request: VmRequest) -> AblestackError:

@@ -103,7 +103,7 @@ def _absent(volume: DataVolume) -> VolumePlan:
         return VolumePlan()
     if volume.holder is not None:
         raise in_use(volume, volume.holder, "detach it first")
-    freed = tuple(step for lender in volume.lenders for step in take_out(lender, volume.facts.name))
+    freed = tuple(step for lender in volume.lenders for step in take_out(lender, (volume.facts.name,)))
     return VolumePlan((*freed, DeleteVolume(volume.facts.pool, volume.facts.name)))
 
 

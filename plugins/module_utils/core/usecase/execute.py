@@ -6,11 +6,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any, Callable
 
 from ..hypervisor.port import Host
 from ..model.errors import AblestackError, Code
 from ..model.plan_parts import Step
+from ..model.vm import Mark, Phase
 from ..plan import steps as verbs
 from . import layering
 from .seeding import write_seed
@@ -48,6 +50,20 @@ def _take_back(host: Host, done: list[Step]) -> None:
             undo = _UNDO.get(type(step))
             if undo:
                 undo(host, step)
+
+
+def disown(host: Host, vm_id: str) -> None:
+    """A failed run says that it no longer works on the VM, so that the next one need not wait.
+
+    A guest that would not go down for a change owes no start: it still runs.
+    """
+    with suppress(AblestackError):
+        ref = host.domain(vm_id)
+        vm = host.vm(ref) if ref else None
+        if vm and vm.record and vm.record.mark.owner:
+            still_runs = vm.phase is Phase.RESTARTING and vm.is_active
+            mark = Mark() if still_runs else replace(vm.record.mark, owner=None)
+            host.set_record(vm_id, replace(vm.record, mark=mark))
 
 
 def _claim(host: Host, step: verbs.Claim) -> None:

@@ -16,6 +16,7 @@ from ..model.outcome import Incomplete, Outcome
 from ..model.vm import VmFacts
 from ..model.vm_spec import VmSpec
 from ..plan.fleet import ACTIONS, FAILED, NOT_BEGUN, UNCHANGED, action_of, plan_line
+from ..plan.lifecycle import half_destroyed
 from ..plan.placement import Picture
 from . import addresses
 from .infrastructure import Infrastructure
@@ -223,7 +224,8 @@ class _Fleet:
 
     def _members_on(self, host: Host) -> list[VmFacts]:
         vms, _gone = read_vms(host, host.domains(), host.glance)
-        return [vm for vm in vms if vm.exists and vm.record and vm.record.group == self.spec.group]
+        members = (vm for vm in vms if vm.record and vm.record.group == self.spec.group)
+        return [vm for vm in members if vm.exists or half_destroyed(vm)]
 
     def carry_out(self) -> None:
         """Works on all that change or are waited for, those to be pruned last."""

@@ -144,7 +144,7 @@ DO: dict[type, Callable[[Host, Any], Any]] = {
         step.vm_id, step.name, step.description, dict(step.overlays), step.others, step.quiesce
     ),
     verbs.TakeCheckpoint: lambda host, step: host.take_checkpoint(step.vm_id, step.name, step.description),
-    verbs.RestoreCheckpoint: lambda host, step: host.restore_checkpoint(step.vm_id, step.name),
+    verbs.RestoreCheckpoint: lambda host, step: host.restore_checkpoint(step.vm_id, step.name, step.record),
     verbs.ContinueFrom: lambda host, step: host.continue_from(step.vm_id, step.name, dict(step.overlays)),
     verbs.DescribeSnapshot: lambda host, step: host.describe_snapshot(step.vm_id, step.name, step.description),
     verbs.DeleteCheckpoint: lambda host, step: host.delete_checkpoint(step.vm_id, step.name),

@@ -7,33 +7,24 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ..hypervisor.port import Host
-from ..model.errors import AblestackError, Code
 from ..model.network import FixedAddress, HostNetwork
 from ..model.resources import NetworkState
 from ..model.vm import VmFacts
-from .query import read_vms
-
-
-def vms_on(host: Host) -> list[VmFacts]:
-    """All domains of the host in full; one that cannot be read might use any network, so it is an error here."""
-    vms, unreadable = read_vms(host, host.domains())
-    for sentence in unreadable:
-        raise AblestackError(Code.INVALID_STATE, sentence, "nobody knows which networks it uses", host=host.spec.name)
-    return vms
+from .query import every_vm
 
 
 def networks_on(host: Host, names: Iterable[str] = (), leases: bool = True) -> list[HostNetwork]:
     """The networks of those names, or all, each with its users and leases."""
     wanted = set(names)
     states = [state for state in host.network_states() if not wanted or state.name in wanted]
-    vms = vms_on(host) if states else []
+    vms = every_vm(host) if states else []
     return [_with_users(host, state.name, state, vms, leases) for state in states]
 
 
 def network_on(host: Host, name: str, states: Iterable[NetworkState], vms: list[VmFacts] | None = None) -> HostNetwork:
     """The network of that name among the states, or its absence, with its users and leases."""
     state = next((state for state in states if state.name == name), None)
-    return _with_users(host, name, state, vms_on(host) if vms is None else vms, True)
+    return _with_users(host, name, state, every_vm(host) if vms is None else vms, True)
 
 
 def _with_users(host: Host, name: str, state: NetworkState | None, vms: list[VmFacts], leases: bool) -> HostNetwork:

@@ -94,7 +94,7 @@ def read_vms(
 ) -> tuple[list[VmFacts], list[str]]:
     """Many domains, a few calls at a time: in full, or as `read` reads one.
 
-    One that cannot be read is a warning, one that is gone meanwhile is not.
+    One that cannot be read is a warning, one that is gone meanwhile is not, a host that no longer answers is an error.
     """
     read = read or host.vm
 
@@ -104,6 +104,8 @@ def read_vms(
         except AblestackError as error:
             if error.code is Code.NOT_FOUND:
                 return ""
+            if error.code is Code.HOST_UNAVAILABLE:
+                raise
             return f"domain '{ref.domain_name}' on host '{host.spec.name}' was left out: {error.sentence}"
 
     def some(share: tuple[DomainRef, ...]) -> list[VmFacts | str]:
@@ -118,6 +120,21 @@ def read_vms(
             answers = [answer for answered in pool.map(some, shares) for answer in answered]
     vms = [answer for answer in answers if not isinstance(answer, str)]
     return vms, [answer for answer in answers if isinstance(answer, str) and answer]
+
+
+def every_vm(
+    host: Host, refs: tuple[DomainRef, ...] | None = None, read: Callable[[DomainRef], VmFacts] | None = None
+) -> list[VmFacts]:
+    """All domains of the host, or those: InvalidState where one cannot be read, since it may have anything."""
+    vms, unreadable = read_vms(host, host.domains() if refs is None else refs, read)
+    for sentence in unreadable:
+        raise AblestackError(
+            Code.INVALID_STATE,
+            sentence,
+            "nobody knows which disks, networks and addresses it has",
+            host=host.spec.name,
+        )
+    return vms
 
 
 def _on_host(

@@ -21,7 +21,7 @@ from ..model.vm import VmFacts
 from ..plan.layers import is_known
 from ..plan.snapshot import SnapshotRequest, plan_snapshot
 from ..plan.snapshot_steps import MergeLayers
-from .execute import execute
+from .execute import disown, execute
 from .infrastructure import Infrastructure
 from .layering import current_vm, read_disks
 from .locate import locate
@@ -106,6 +106,8 @@ def _clean_up(infra: Infrastructure, host: Host, vm_id: str) -> None:
         nothing = SnapshotSpec(state="absent")
         world = _read(host, current_vm(host, vm_id), nothing)
         execute(host, _plan(infra, host, nothing, world).steps)
+        return
+    disown(host, vm_id)
 
 
 def _found(infra: Infrastructure, spec: SnapshotSpec) -> VmFacts | None:

@@ -21,7 +21,7 @@ from ..plan.offering import compute_of, pool_of_disk
 from ..plan.placement import Candidate, Demand, Picture, Placement, place
 from ..plan.request import Site
 from .infrastructure import Infrastructure
-from .query import read_vms
+from .query import every_vm
 
 
 @dataclass(frozen=True)
@@ -248,8 +248,7 @@ def taken_addresses(host: Host, spec: VmSpec, without: VmFacts | None) -> dict[s
 
 def _others(host: Host, without: VmFacts | None, read: Callable[[DomainRef], VmFacts] | None = None) -> list[VmFacts]:
     gone = without.id if without else ""
-    vms, _unreadable = read_vms(host, tuple(ref for ref in host.domains() if ref.id != gone), read)
-    return vms
+    return every_vm(host, tuple(ref for ref in host.domains() if ref.id != gone), read)
 
 
 def _members(host: Host, groups: tuple[str, ...], without: VmFacts | None) -> dict[str, int]:

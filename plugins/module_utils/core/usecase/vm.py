@@ -7,7 +7,6 @@ from __future__ import annotations
 import secrets
 import uuid
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from typing import Any
@@ -18,7 +17,7 @@ from ..model.errors import AblestackError, Code
 from ..model.outcome import Incomplete, Outcome
 from ..model.plan_parts import Plan
 from ..model.values import UNSET, time_text
-from ..model.vm import Mark, Phase, VmFacts
+from ..model.vm import Phase, VmFacts
 from ..model.vm_spec import VmSpec
 from ..model.vm_view import diff_view, restart_required, vm_view
 from ..plan.deploy import public_keys
@@ -27,7 +26,7 @@ from ..plan.placement import Picture, Placement
 from ..plan.request import Digests, Fresh, VmRequest
 from ..plan.steps import DefineVm
 from ..plan.vm import plan_vm
-from .execute import execute
+from .execute import disown, execute
 from .home import with_home
 from .infrastructure import Infrastructure
 from .locate import Located, locate_settled
@@ -142,7 +141,7 @@ def carry_out(infra: Infrastructure, task: VmTask) -> VmFacts | None:
     except AblestackError as error:
         if error.code is Code.ALREADY_EXISTS and error.details.get("step") == DefineVm.__name__:
             raise _taken(task.request, at) from error
-        _disown(host, at.id)
+        disown(host, at.id)
         raise
     return _read(host, at.id)
 
@@ -212,19 +211,6 @@ def _taken(request: VmRequest, where: VmFacts) -> AblestackError:
         f"somebody else made a VM '{request.spec.name}' on host '{where.host.name}' at the same time",
         "run the task again: it will find that one",
     )
-
-
-def _disown(host: Host, vm_id: str) -> None:
-    """A failed run says that it no longer works on the VM, so that the next one need not wait.
-
-    A guest that would not go down for a change owes no start: it still runs.
-    """
-    with suppress(AblestackError):
-        vm = _read(host, vm_id)
-        if vm and vm.record and vm.record.mark.owner:
-            still_runs = vm.phase is Phase.RESTARTING and vm.is_active
-            mark = Mark() if still_runs else replace(vm.record.mark, owner=None)
-            host.set_record(vm_id, replace(vm.record, mark=mark))
 
 
 def _draw_request(catalog: Catalog, spec: VmSpec, located: Located) -> VmRequest:

@@ -20,7 +20,7 @@ from ..plan.volume import VolumePlan, plan_volume
 from .execute import execute
 from .infrastructure import Infrastructure
 from .locate import locate
-from .query import read_vms
+from .query import every_vm, read_vms
 from .vm import apply_vm
 
 _FILE_POOLS = ("dir", "fs", "netfs")
@@ -107,8 +107,7 @@ def _on_host(host: Host, name: str, pool: str) -> DataVolume:
     facts = host.volume(pool, data_volume(name))
     if facts is None:
         return DataVolume(name, host.spec, pool)
-    vms, _unreadable = read_vms(host, host.domains())
-    return DataVolume(name, host.spec, pool, facts, tuple(vm for vm in vms if holds(vm, facts)))
+    return DataVolume(name, host.spec, pool, facts, tuple(vm for vm in every_vm(host) if holds(vm, facts)))
 
 
 @dataclass(frozen=True)

@@ -8,12 +8,14 @@ from collections.abc import Mapping
 
 from ..model.errors import AblestackError, Code
 from ..model.snapshot import DISK, MEMORY, SnapshotFacts
-from ..model.vm import VmConfig
+from ..model.vm import VmConfig, VmRecord
 from .document import Document, DocumentError, Number, Text, serialize
 from .domain import BalloonElement, ControllerElement, DiskElement, DomainElement
 from .domain_mapping import DEVICES, read_domain
+from .metadata_mapping import put_record
 
 DISOWNED = ".forgotten"  # behind the path of an overlay: no image of ours ends like that
+DEFINITIONS = ("domain", "inactiveDomain")  # what a snapshot has of its VM, and of the stored one where that differed
 HELPER_MEMORY = 32  # MiB: its processors never run
 
 
@@ -109,6 +111,15 @@ def disowned(text: str) -> str:
     return snapshot.text
 
 
+def recorded(text: str, record: VmRecord) -> str:
+    """The same snapshot when the VM of then is to have that record."""
+    snapshot = _snapshot_of(text)
+    for element in map(snapshot.element.find, DEFINITIONS):
+        if element is not None:
+            put_record(DomainElement(element), record)
+    return snapshot.text
+
+
 def relocated(text: str, moved: Mapping[str, str]) -> str | None:
     """The same snapshot once images have moved, by path; None where that does not concern it."""
     snapshot = _snapshot_of(text)
@@ -116,7 +127,7 @@ def relocated(text: str, moved: Mapping[str, str]) -> str | None:
     for disk in snapshot.children(SnapshotDiskElement, "disks"):
         if disk.file in moved:
             disk.file, found = moved[disk.file], True
-    for kind in ("domain", "inactiveDomain"):
+    for kind in DEFINITIONS:
         element = snapshot.element.find(kind)
         for disk_of_then in [] if element is None else DomainElement(element).children(DiskElement, DEVICES):
             if disk_of_then.file in moved:

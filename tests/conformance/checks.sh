@@ -40,6 +40,9 @@ check_changelog() { antsibull-changelog lint; }
 
 check_docs() { antsibull-docs lint-collection-docs --plugin-docs --validate-collection-refs=all .; }
 
+# Everything as HTML, without a warning, and every link between the pages.
+check_site() { "$ROOT/docs/site/build.sh" "$WORK/site"; }
+
 check_shellcheck() {
   local scripts
   command -v shellcheck || { echo "install the Debian package shellcheck (./dev setup does)" && return 1; }

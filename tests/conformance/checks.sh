@@ -107,6 +107,86 @@ check_build() {
   export ANSIBLE_COLLECTIONS_PATH=$WORK/installed
   ansible-galaxy collection install "$tarball" --offline
   ansible-galaxy collection verify --offline ablestack.kvm
+  use_installed "$WORK/installed"
+}
+
+# What was installed is used from an empty folder: every document can be read, and a playbook finds modules and roles.
+use_installed() { # FOLDER
+  local work=$WORK/use kind names playbooks
+  mkdir "$work"
+  cd "$work" || return
+  for kind in module inventory connection role; do
+    mapfile -t names < <(ansible-doc -t "$kind" -l ablestack.kvm | sed -n 's/^\(ablestack\.kvm\.[^ ]*\).*/\1/p')
+    [ "${#names[@]}" -gt 0 ] || { echo "nothing of the kind $kind is found" && return 1; }
+    ansible-doc -t "$kind" "${names[@]}" >/dev/null
+  done
+  mapfile -t playbooks < <(cd "$1/ansible_collections/ablestack/kvm/playbooks" && printf 'ablestack.kvm.%s\n' *.yml)
+  ansible-playbook -i localhost, --syntax-check "${playbooks[@]%.yml}"
+  cat >report.yml <<'YAML'
+- name: Use it
+  hosts: localhost
+  gather_facts: false
+  tasks:
+    - name: List what libvirt's test driver has
+      ablestack.kvm.ablestack_vm_info:
+        uri: test:///default
+        include_unmanaged: true
+      register: found
+    - name: See that there is one
+      ansible.builtin.assert:
+        that: found.vms | map(attribute='name') == ['test']
+YAML
+  ansible-playbook -i localhost, -c local -e "ansible_python_interpreter=$ROOT/.venv/bin/python" report.yml
+}
+
+# An environment for ansible-navigator can be described; building it needs a container engine.
+check_execution_environment() {
+  local found name
+  ansible-builder create --file execution-environment.yml --context "$WORK/environment" --output-filename Containerfile
+  grep -q ablestack.kvm "$WORK/environment/_build/requirements.yml"
+  found=$(ansible-builder introspect "$COLLECTIONS")
+  for name in $(sed -n 's/^\([a-z][a-z-]*\)[>=].*/\1/p' requirements.txt) libvirt-dev libvirt-devel; do
+    echo "$found" | grep -qF "'$name" || { echo "no environment would have $name" && return 1; }
+  done
+  # for this kind of system there is a package for each purpose; bindep fails on a line that it cannot read
+  [ -n "$(bindep --file bindep.txt --list_all newline)" ]
+}
+
+# Unit and functional tests, and Ansible's own check of imports, on the oldest ansible-core that meta/runtime.yml allows,
+# and on the newest that there is for a Python of this machine.
+check_core_lowest() {
+  local lowest
+  lowest=$(sed -n 's/^requires_ansible: ">=\([0-9]*\.[0-9]*\).*/\1/p' meta/runtime.yml)
+  on_core "ansible-core==$lowest.*" "$ROOT/.venv/bin/python"
+}
+
+check_core_highest() {
+  local folder newest=$ROOT/.venv/bin/python
+  for folder in "${PYENV_ROOT:-$HOME/.pyenv}"/versions/3.*/bin /usr/local/bin /usr/bin; do
+    for python in "$folder"/python3.1[0-9]; do
+      if [ -x "$python" ] && "$python" -c 'import ensurepip, venv' && is_newer "$python" "$newest"; then
+        newest=$python
+      fi
+    done
+  done
+  on_core "ansible-core" "$newest"
+}
+
+is_newer() { [ "$(python_version "$1" 1)" -gt "$(python_version "$2" 1)" ]; }
+python_version() { "$1" -c "import sys; print(sys.version_info[1] if ${2:-0} else '%d.%d' % sys.version_info[:2])"; }
+
+on_core() { # REQUIREMENT PYTHON
+  local venv own
+  venv=$SHARED_CACHE/$(echo "$1" | tr -c 'a-z0-9.\n' -)-$(python_version "$2")
+  "$venv/bin/python" -m pip --version || "$2" -m venv --clear "$venv"
+  "$venv/bin/python" -m pip install -q --disable-pip-version-check --upgrade "$1" -r requirements/test.txt
+  own=$WORK/${FUNCNAME[1]}/ansible_collections/ablestack/kvm
+  copy_collection "$own"
+  cd "$own" || return
+  export PATH=$venv/bin:$PATH ANSIBLE_COLLECTIONS_PATH=$WORK/${FUNCNAME[1]}
+  ansible --version
+  "$venv/bin/python" -m pytest -q -n 2 -p no:cacheprovider tests/unit tests/functional
+  sanity --test import --python "$(python_version "$2")"
 }
 
 # What Galaxy itself runs on an upload. Its requirements are at odds with ours, hence an environment of its own.

@@ -91,7 +91,7 @@ NETWORK = task(
 TEMPLATE = pick(
     (
         {"name": "copy", "vm": "web2"},
-        {"name": "copy", "volume": "default/data-spare.qcow2"},
+        {"name": "copy", "volume": "default/vol-spare.qcow2"},
         {"name": "copy", "volume": "default/loose"},
         {"name": "copy", "vm": "foreign"},
         {"name": "copy", "state": "absent"},

@@ -48,6 +48,8 @@ def disk_origin(
     facts = host.volume(pool, volume)
     if facts is None:
         raise AblestackError(Code.NOT_FOUND, f"there is no volume '{disk}' on host '{host.spec.name}'")
+    if spec.format == "iso" and facts.format != "iso":
+        raise invalid(f"{text} is {facts.format}, not iso", "give the format it has, or leave format out")
     image = ImageFacts(str(spec.format or "qcow2"), facts.capacity, 0)
     return Origin(SourceFacts(text, image=image), _make(host, disk, facts.capacity), host.spec.name)
 

@@ -139,12 +139,13 @@ class MemoryHost(MemoryDevices, MemorySnapshots, MemoryNetworks):
         domain.config = replace(domain.config, domain_name=domain_name)
 
     @writes
-    def undefine(self, vm_id: str) -> None:
+    def undefine(self, vm_id: str, boot_left: tuple[str, ...] = ()) -> None:
         domain = self.state.domains.get(vm_id)
         if domain and domain.active:
             domain.transient = True
-        else:
-            self.state.domains.pop(vm_id, None)
+        elif domain:
+            del self.state.domains[vm_id]
+            self.state.boot_state -= {(vm_id, kind) for kind in (*domain.config.boot_state, *boot_left)}
 
     @writes
     def set_autostart(self, vm_id: str, on: bool) -> None:
@@ -166,6 +167,7 @@ class MemoryHost(MemoryDevices, MemorySnapshots, MemoryNetworks):
                 raise AblestackError(Code.INVALID_STATE, f"network '{nic.network}' is not active")
         domain.live, domain.power = domain.config, Power.RUNNING
         domain.guest.boots += 1
+        self.state.boot_state |= {(vm_id, kind) for kind in domain.config.boot_state}
         for nic in domain.config.nics:
             self._network(nic.network).lease(nic.mac, domain.config.domain_name)
 

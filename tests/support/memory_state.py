@@ -212,6 +212,7 @@ class MemoryState:
         self.domains: dict[str, MemoryDomain] = {}
         self.pools: dict[str, MemoryPool] = {}
         self.networks: dict[str, MemoryNetwork] = {}
+        self.boot_state: set[tuple[str, str]] = set()  # NVRAM and TPM state in files: (id, VmConfig.boot_state's name)
         self.bridges: dict[str, BridgeFacts] = {"br0": BridgeFacts("br0", "linux")}
         self.facts: Mapping[str, Any] = {
             "cpus": 8,

@@ -16,13 +16,13 @@ from hypothesis import strategies as st
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.errors import AblestackError, Code
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.vm import DiskConfig, NicConfig, VmConfig
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.xml import domain as documents
+from ansible_collections.ablestack.kvm.plugins.module_utils.core.xml.boot_mapping import nvram_holder, nvram_path
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.xml.document import Document, Field
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.xml.domain_mapping import (
     SPARE_PORTS,
     apply,
     domain_of,
     new_domain,
-    nvram_path,
     read_domain,
     read_live,
 )
@@ -243,6 +243,8 @@ def test_the_translation_cache_follows_the_memory_in_software_emulation_only() -
         return new_domain(vm_config(**values)).translation_cache
 
     assert (cache(memory=256), cache(memory=257, max_memory=257), cache(virt_type="kvm")) == (32, 128, 0)
+    # a small one could be given out when a processor is plugged in, and QEMU would end
+    assert (cache(cpu=1, max_cpu=2), cache(cpu=2, max_cpu=2)) == (0, 32)
 
 
 def free_ports(document: documents.DomainElement) -> int:
@@ -330,6 +332,7 @@ def test_every_field_of_every_document_is_used(monkeypatch: pytest.MonkeyPatch) 
     document.add(documents.MemoryElement(size=1), "devices")
     apply(document, grown, replace(grown, cpu=2, max_cpu=2))
     read_live(golden("libvirt-running.xml"))
+    nvram_holder(grown, "secure")
     assert declared() - used == set()
 
 

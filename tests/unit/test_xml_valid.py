@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.vm import DiskConfig, NicConfig
+from ansible_collections.ablestack.kvm.plugins.module_utils.core.xml.boot_mapping import nvram_holder
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.xml.domain_mapping import (
     apply,
     domain_of,
@@ -36,6 +37,10 @@ def validate(folder: Path, texts: dict[str, str], schema: str) -> None:
 
 def test_new_domains(tmp_path: Path) -> None:
     validate(tmp_path, {kind: new_domain(config).text for kind, config in KINDS.items()}, "domain")
+
+
+def test_definitions_that_are_there_to_be_removed(tmp_path: Path) -> None:
+    validate(tmp_path, {mode: nvram_holder(vm_config(), mode).text for mode in ("legacy", "secure")}, "domain")
 
 
 def test_edited_domains(tmp_path: Path) -> None:

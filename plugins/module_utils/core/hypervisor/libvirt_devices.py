@@ -4,8 +4,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from time import monotonic, sleep
 from typing import Any
 
@@ -24,6 +24,8 @@ MEMORY_TIMEOUT = 30.0
 """Seconds a guest gets to take more memory; it does so within one where it has the driver."""
 AGENT_TIME = 5.0
 """Seconds its agent gets to bring that memory online."""
+CRASH_TIME = 5.0
+"""Seconds libvirt gets to notice that a QEMU process is gone, after the call that met its end."""
 
 
 class LibvirtDevices(LibvirtGuests):
@@ -38,6 +40,29 @@ class LibvirtDevices(LibvirtGuests):
             raise AblestackError(Code.INVALID_STATE, f"{self._vm(vm_id)} does not run", "run the task again")
         return config
 
+    @contextmanager
+    def _changes(self, vm_id: str, doing: str) -> Iterator[None]:
+        """Around calls that change a running guest; where its QEMU process dies of one, the error says so."""
+        try:
+            with self._asks(doing):
+                yield
+        except AblestackError as error:
+            if "monitor" in str(error.details.get("libvirt")) and self._crashes(vm_id):
+                raise _crashed(self._vm(vm_id), doing, error) from None
+            raise
+
+    def _crashes(self, vm_id: str) -> bool:
+        """Whether its QEMU process ended by itself: libvirt tells that a little later than the call that failed."""
+        gone = [libvirt.VIR_DOMAIN_SHUTOFF, libvirt.VIR_DOMAIN_SHUTOFF_CRASHED]
+        domain, until = self._domain(vm_id), monotonic() + CRASH_TIME
+        with suppress(libvirt.libvirtError):
+            while domain.state() != gone:
+                if monotonic() >= until:
+                    return False
+                sleep(LOOK_EVERY)
+            return True
+        return False
+
     def attach_disk(self, vm_id: str, disk: DiskConfig) -> None:
         self._plug(vm_id, new_disk(disk).text, f"attach disk {disk.target} to", lambda config: _has_disk(config, disk))
 
@@ -46,7 +71,7 @@ class LibvirtDevices(LibvirtGuests):
 
     def _plug(self, vm_id: str, text: str, doing: str, present: Callable[[VmConfig], bool]) -> None:
         domain = self._domain(vm_id)
-        with self._asks(f"{doing} {self._vm(vm_id)}"):
+        with self._changes(vm_id, f"{doing} {self._vm(vm_id)}"):
             try:
                 domain.attachDeviceFlags(text, libvirt.VIR_DOMAIN_AFFECT_LIVE)
             except libvirt.libvirtError as error:
@@ -74,7 +99,7 @@ class LibvirtDevices(LibvirtGuests):
             if now >= until:
                 return False
             if asked is None or now >= asked + ASK_EVERY:
-                with self._asks(f"{doing} {self._vm(vm_id)}"):
+                with self._changes(vm_id, f"{doing} {self._vm(vm_id)}"):
                     self._ask_off(domain, text, first=asked is None)
                 asked = now
             else:
@@ -94,19 +119,19 @@ class LibvirtDevices(LibvirtGuests):
 
     def resize_disk(self, vm_id: str, target: str, size: int) -> None:
         domain = self._domain(vm_id)
-        with self._asks(f"grow disk {target} of {self._vm(vm_id)}"):
+        with self._changes(vm_id, f"grow disk {target} of {self._vm(vm_id)}"):
             domain.blockResize(target, size, libvirt.VIR_DOMAIN_BLOCK_RESIZE_BYTES)
 
     def tune_disk(self, vm_id: str, disk: DiskConfig) -> None:
         domain = self._domain(vm_id)
         limits = {libvirt.VIR_DOMAIN_BLOCK_IOTUNE_TOTAL_IOPS_SEC: disk.max_iops}
-        with self._asks(f"limit disk {disk.target} of {self._vm(vm_id)}"):
+        with self._changes(vm_id, f"limit disk {disk.target} of {self._vm(vm_id)}"):
             domain.setBlockIoTune(disk.target, limits, libvirt.VIR_DOMAIN_AFFECT_LIVE)
 
     def change_media(self, vm_id: str, drive: DiskConfig, force: bool) -> None:
         domain = self._domain(vm_id)
         flags = libvirt.VIR_DOMAIN_AFFECT_LIVE | (libvirt.VIR_DOMAIN_DEVICE_MODIFY_FORCE if force else 0)
-        with self._asks(f"change what is in the CD drive of {self._vm(vm_id)}"):
+        with self._changes(vm_id, f"change what is in the CD drive of {self._vm(vm_id)}"):
             try:
                 domain.updateDeviceFlags(new_disk(drive).text, flags)
             except libvirt.libvirtError as error:
@@ -121,12 +146,12 @@ class LibvirtDevices(LibvirtGuests):
 
     def update_nic(self, vm_id: str, nic: NicConfig) -> None:
         domain = self._domain(vm_id)
-        with self._asks(f"connect NIC {nic.mac} of {self._vm(vm_id)} to network '{nic.network}'"):
+        with self._changes(vm_id, f"connect NIC {nic.mac} of {self._vm(vm_id)} to network '{nic.network}'"):
             domain.updateDeviceFlags(new_nic(nic).text, libvirt.VIR_DOMAIN_AFFECT_LIVE)
 
     def set_cpus(self, vm_id: str, cpus: int) -> None:
         domain = self._domain(vm_id)
-        with self._asks(f"give {self._vm(vm_id)} {cpus} CPUs"):
+        with self._changes(vm_id, f"give {self._vm(vm_id)} {cpus} CPUs"):
             domain.setVcpusFlags(cpus, libvirt.VIR_DOMAIN_AFFECT_LIVE)
         self._bound_agent(vm_id)
         with suppress(libvirt.libvirtError):  # most guests do it by themselves, the others where their agent answers
@@ -170,7 +195,7 @@ class LibvirtDevices(LibvirtGuests):
     def _request_memory(self, vm_id: str, device: MemoryElement, size: int, doing: str) -> None:
         device.requested = size
         domain = self._domain(vm_id)
-        with self._asks(doing):
+        with self._changes(vm_id, doing):
             domain.updateDeviceFlags(device.text, libvirt.VIR_DOMAIN_AFFECT_LIVE)
 
     def _online_memory(self, vm_id: str) -> None:
@@ -196,4 +221,14 @@ def _full(vm: str) -> AblestackError:
         Code.INSUFFICIENT_CAPACITY,
         f"{vm} has no free PCI Express port left for another device",
         "stop and start it, which gives it new ones",
+    )
+
+
+def _crashed(vm: str, doing: str, error: AblestackError) -> AblestackError:
+    """`crashed` in its details tells the caller that the VM is off now, and that nobody wanted that."""
+    return AblestackError(
+        Code.INTERNAL,
+        f"the QEMU process of {vm} died when its host was to {doing}, so the guest lost its power",
+        "its log in /var/log/libvirt/qemu on the host says why; run the task again, to make the change while it is off",
+        **{**error.details, "crashed": True},
     )

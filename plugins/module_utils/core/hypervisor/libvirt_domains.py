@@ -5,10 +5,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from ..model.errors import AblestackError, Code
 from ..model.vm import DomainRef, Power, VmConfig, VmFacts, VmRecord
+from ..xml.boot_mapping import nvram_holder
 from ..xml.document import serialize
 from ..xml.domain_mapping import apply, domain_of, new_domain, read_domain, read_live, read_shown
 from ..xml.metadata_mapping import NAMESPACE, PREFIX, record_element
@@ -159,7 +161,7 @@ class LibvirtDomains(Session):
             id=holder,
         )
 
-    def undefine(self, vm_id: str) -> None:
+    def undefine(self, vm_id: str, boot_left: tuple[str, ...] = ()) -> None:
         try:
             domain = self._domain(vm_id)
         except AblestackError as error:
@@ -172,8 +174,21 @@ class LibvirtDomains(Session):
                 Code.INVALID_STATE, f"{self._vm(vm_id)} runs, so its definition stays", "stop it first"
             )
         with self._asks(f"remove the definition of {self._vm(vm_id)}"):
+            if boot_left:
+                self._take_along(domain, boot_left)
             self._undefine(domain)
         self._forget(vm_id)
+
+    def _take_along(self, domain: Any, boot_left: tuple[str, ...]) -> None:
+        """What removing the definition would leave behind, since the definition no longer names it."""
+        document = domain_of(domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE | libvirt.VIR_DOMAIN_XML_SECURE))
+        config = read_domain(document.text)
+        for left in boot_left:
+            if left != "tpm":
+                self._undefine(self._connection.defineXML(nvram_holder(config, left).text))
+        if "tpm" in boot_left:
+            apply(document, config, replace(config, tpm=True))
+            self._connection.defineXML(document.text)
 
     @staticmethod
     def _undefine(domain: Any) -> None:

@@ -76,7 +76,8 @@ class LibvirtHost(LibvirtDomains, LibvirtDevices, LibvirtSnapshots, LibvirtNetwo
             cpus=cpus,
             memory=memory,
             used_cpus=sum(row.get("vcpu.current", 0) for row in running),
-            used_memory=sum(row.get("balloon.maximum", 0) for row in running) // 1024,
+            # what a guest has, without the room it may grow into
+            used_memory=sum(row.get("balloon.current", row.get("balloon.maximum", 0)) for row in running) // 1024,
             running=len(running),
         )
 

@@ -68,8 +68,11 @@ class Domains(Protocol):
     def rename(self, vm_id: str, domain_name: str) -> None:
         """Atomic; AlreadyExists when that name is taken, NotFound when the domain is gone."""
 
-    def undefine(self, vm_id: str) -> None:
-        """Removes the definition with NVRAM, TPM state and snapshot metadata; volumes stay. Gone already is fine."""
+    def undefine(self, vm_id: str, boot_left: tuple[str, ...] = ()) -> None:
+        """Removes the definition with NVRAM, TPM state and snapshot metadata; volumes stay. Gone already is fine.
+
+        `boot_left` names the NVRAM and TPM state of before that go too (VmRecord.boot_left).
+        """
 
     def set_autostart(self, vm_id: str, on: bool) -> None:
         """Whether the host starts it at boot."""

@@ -122,6 +122,7 @@ class VmRecord:
     nics: tuple[NicRecord, ...] = ()
     snapshots: tuple[str, ...] = ()  # in order of their creation; libvirt's own list is the truth
     quiesced: tuple[str, ...] = ()  # those of them for which the guest's file systems were frozen
+    boot_left: tuple[str, ...] = ()  # boot_state of before, which the host still keeps
 
     def disk(self, role: str) -> DiskRecord | None:
         """The first disk of that role."""
@@ -177,6 +178,12 @@ class VmConfig:
     cpu_mode: str = ""
     disks: tuple[DiskConfig, ...] = ()
     nics: tuple[NicConfig, ...] = ()
+
+    @property
+    def boot_state(self) -> tuple[str, ...]:
+        """What the host keeps for its boot beside disks: NVRAM, named by its boot mode, and the state of its TPM."""
+        nvram = (self.boot_mode,) if self.boot_type == "uefi" else ()
+        return (*nvram, "tpm") if self.tpm else nvram
 
     def disk(self, target: str) -> DiskConfig | None:
         """The disk at that target."""

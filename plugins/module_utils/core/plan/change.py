@@ -170,9 +170,11 @@ def _compute(request: VmRequest, edits: Edits) -> None:
         edits.changes.append(Change("compute_offering", record.compute_offering, wanted.offering, LIVE))
     if wanted.dynamic_scaling != record.dynamic_scaling:
         edits.changes.append(Change("dynamic_scaling", record.dynamic_scaling, wanted.dynamic_scaling, NEXT_BOOT))
-    for name in ("max_cpu", "max_memory"):
-        if getattr(wanted, name) != getattr(config, name):
-            edits.changes.append(Change(name, getattr(config, name), getattr(wanted, name), NEXT_BOOT))
+    for name, of in (("max_cpu", "cpu"), ("max_memory", "memory")):
+        own, new = getattr(config, name), getattr(wanted, name)
+        roomless = (own, new) == (getattr(config, of), getattr(wanted, of))  # then it says the same again
+        if own != new and not roomless:
+            edits.changes.append(Change(name, own, new, NEXT_BOOT))
     edits.record = replace(record, compute_offering=wanted.offering, dynamic_scaling=wanted.dynamic_scaling)
     edits.config = replace(
         config, cpu=wanted.cpu, memory=wanted.memory, max_cpu=wanted.max_cpu, max_memory=wanted.max_memory
@@ -224,7 +226,7 @@ def _boot(request: VmRequest, vm: VmFacts, edits: Edits) -> None:
     ):
         if own != wanted:
             edits.changes.append(Change(name, own, wanted, RESTART))
-    edits.config = replace(config, boot_type=boot_type, boot_mode=boot_mode, tpm=tpm)
+    edits.boot_by(boot_type, boot_mode, tpm)
 
 
 def _seed(request: VmRequest, vm: VmFacts, edits: Edits) -> None:

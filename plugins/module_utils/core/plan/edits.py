@@ -53,6 +53,15 @@ class Edits:
         """Whether any difference cannot be made under a running guest."""
         return any(change.impact == RESTART for change in self.changes)
 
+    def boot_by(self, boot_type: str, boot_mode: str, tpm: bool) -> None:
+        """Gives it this firmware and TPM. The NVRAM and TPM state of before stay, for a way back, until it is expunged:
+        what a TPM holds may be the only key to a disk.
+        """
+        before = self.config
+        self.config = replace(before, boot_type=boot_type, boot_mode=boot_mode, tpm=tpm)
+        left = {*self.record.boot_left, *before.boot_state} - {*self.config.boot_state}
+        self.record = replace(self.record, boot_left=tuple(sorted(left)))
+
     def replace_disks(self, changed: Iterable[DiskRecord]) -> None:
         """Puts changed disks into the record, each in the place of the one of its name and role."""
         new = {(disk.role, disk.name): disk for disk in changed}

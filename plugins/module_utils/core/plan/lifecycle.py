@@ -231,7 +231,7 @@ def expunge_steps(request: VmRequest, vm: VmFacts) -> tuple[Step, ...]:
         steps.append(ReleaseDisks(vm.id, tuple(disk.target for disk in kept)))
     steps += _removal(vm, record)
     steps += [DeleteVolume(disk.pool, disk.volume) for disk in record.data_disks if disk.name in named]
-    steps.append(UndefineVm(vm.id))
+    steps.append(UndefineVm(vm.id, record.boot_left))
     return tuple(steps)
 
 

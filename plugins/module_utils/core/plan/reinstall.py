@@ -107,7 +107,8 @@ def _new_root(request: VmRequest, vm: VmFacts, site: Site, edits: Edits) -> list
     for name, value in (("boot_type", boot_type), ("boot_mode", boot_mode)):
         if value != getattr(edits.config, name):
             edits.changes.append(Change(name, getattr(edits.config, name), value, RESTART))
-    edits.config = replace(config, boot_type=boot_type, boot_mode=boot_mode)
+    edits.config = config
+    edits.boot_by(boot_type, boot_mode, config.tpm)
     before = [DeleteVolume(old.pool, old.volume)] if old else []
     if old is None or (old.pool, old.volume) != (plan.record.pool, plan.record.volume):
         before.append(DeleteVolume(plan.record.pool, plan.record.volume))  # of a killed run

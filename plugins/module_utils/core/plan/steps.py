@@ -29,9 +29,10 @@ class RedefineVm(Step):
 
 @dataclass(frozen=True)
 class UndefineVm(Step):
-    """Removes the definition: the last step of an expunge."""
+    """Removes the definition: the last step of an expunge. `boot_left` goes with it (see VmRecord)."""
 
     vm_id: str
+    boot_left: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

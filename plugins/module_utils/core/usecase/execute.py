@@ -52,15 +52,17 @@ def _take_back(host: Host, done: list[Step]) -> None:
                 undo(host, step)
 
 
-def disown(host: Host, vm_id: str) -> None:
+def disown(host: Host, vm_id: str, crashed: bool = False) -> None:
     """A failed run says that it no longer works on the VM, so that the next one need not wait.
 
-    A guest that would not go down for a change owes no start: it still runs.
+    A guest that would not go down for a change owes no start: it still runs. One whose QEMU `crashed` of a change does.
     """
     with suppress(AblestackError):
         ref = host.domain(vm_id)
         vm = host.vm(ref) if ref else None
-        if vm and vm.record and vm.record.mark.owner:
+        if vm and vm.record and crashed and not vm.is_active and vm.phase is Phase.SETTLED:
+            host.set_record(vm_id, vm.record.marked(Phase.RESTARTING))
+        elif vm and vm.record and vm.record.mark.owner:
             still_runs = vm.phase is Phase.RESTARTING and vm.is_active
             mark = Mark() if still_runs else replace(vm.record.mark, owner=None)
             host.set_record(vm_id, replace(vm.record, mark=mark))
@@ -164,7 +166,7 @@ def _held(what: str, timeout: int) -> AblestackError:
 _DO: dict[type, Callable[[Host, Any], Any]] = {
     verbs.DefineVm: lambda host, step: host.define(step.config),
     verbs.RedefineVm: lambda host, step: host.redefine(step.before, step.after),
-    verbs.UndefineVm: lambda host, step: host.undefine(step.vm_id),
+    verbs.UndefineVm: lambda host, step: host.undefine(step.vm_id, step.boot_left),
     verbs.SetRecord: lambda host, step: host.set_record(step.vm_id, step.record),
     verbs.Rename: lambda host, step: host.rename(step.vm_id, step.domain_name),
     verbs.Claim: _claim,

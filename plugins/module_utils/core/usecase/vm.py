@@ -141,7 +141,7 @@ def carry_out(infra: Infrastructure, task: VmTask) -> VmFacts | None:
     except AblestackError as error:
         if error.code is Code.ALREADY_EXISTS and error.details.get("step") == DefineVm.__name__:
             raise _taken(task.request, at) from error
-        disown(host, at.id)
+        disown(host, at.id, bool(error.details.get("crashed")))
         raise
     return _read(host, at.id)
 

@@ -6,6 +6,9 @@ from __future__ import annotations
 
 from .document import Document, ExactSize, Flag, Number, Size, Switch, Text
 
+DEVICES = "devices"
+"""Where the devices stand."""
+
 
 class DiskElement(Document):
     tag = "disk"
@@ -139,7 +142,9 @@ class DomainElement(Document):
     secure_boot = Switch("os/firmware/feature[@name='secure-boot']@enabled")
     enrolled_keys = Switch("os/firmware/feature[@name='enrolled-keys']@enabled")
     firmware_features = Flag("os/firmware")
+    loader = Text("os/loader")
     loader_type = Text("os/loader@type")
+    loader_readonly = Switch("os/loader@readonly")
     loader_secure = Switch("os/loader@secure")
     nvram = Text("os/nvram")
     acpi = Flag("features/acpi")

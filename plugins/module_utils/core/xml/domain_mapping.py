@@ -8,15 +8,16 @@ from dataclasses import replace
 
 from ..model.errors import AblestackError, Code
 from ..model.vm import MEMORY_BLOCK, ROOM_BLOCK, DiskConfig, NicConfig, VmConfig
+from .boot_mapping import is_secure, set_cd_boot, set_firmware, set_tpm
 from .document import DocumentError
 from .domain import (
+    DEVICES,
     BalloonElement,
     BootElement,
     ChannelElement,
     ControllerElement,
     DiskElement,
     DomainElement,
-    FeatureElement,
     GraphicsElement,
     MemoryElement,
     NicElement,
@@ -28,12 +29,10 @@ from .domain import (
 )
 from .metadata_mapping import put_record, read_record
 
-DEVICES = "devices"
 SPARE_PORTS = 8
 """PCI Express ports left free for hot-plug: a port cannot be added to a running guest."""
 MEMORY_SLOTS = 16
 GROWING = "virtio-mem"
-NVRAM_FOLDER = "/var/lib/libvirt/qemu/nvram"
 _DEFAULT_CPU = "qemu64"
 _CPU_MODES = ("host-model", "host-passthrough", "maximum")
 
@@ -55,15 +54,15 @@ def new_domain(config: VmConfig) -> DomainElement:
     nothing = replace(config, disks=(), nics=(), record=None)
     put_record(domain, config.record)
     domain.add(BootElement(device="hd"), "os")
-    _set_cd_boot(domain, config)
+    set_cd_boot(domain, config)
     _set_size(domain, config)
     _set_cpu_mode(domain, config)
-    _set_firmware(domain, config)
+    set_firmware(domain, config)
     domain.add(ControllerElement(type="usb", model="none"), DEVICES)
     domain.add(ControllerElement(type="pci", index="0", model="pcie-root"), DEVICES)
     _set_disks(domain, nothing, config)
     _set_nics(domain, nothing, config)
-    _set_tpm(domain, config)
+    set_tpm(domain, config)
     for device in (
         SerialElement(type="pty", target_type="isa-serial", port="0"),
         PtyElement(type="pty", target_type="serial", port="0"),
@@ -109,7 +108,7 @@ def _read(domain: DomainElement) -> VmConfig:
         max_cpu=domain.vcpus,
         max_memory=max(domain.max_memory, memory),
         boot_type="uefi" if domain.firmware == "efi" or domain.loader_type == "pflash" else "bios",
-        boot_mode="secure" if _is_secure(domain) else "legacy",
+        boot_mode="secure" if is_secure(domain) else "legacy",
         tpm=bool(domain.children(TpmElement, DEVICES)),
         virt_type=domain.type,
         cpu_mode=_cpu_mode(domain),
@@ -135,15 +134,15 @@ def apply(domain: DomainElement, before: VmConfig, after: VmConfig) -> None:
     if before.cpu_mode != after.cpu_mode:
         _set_cpu_mode(domain, after)
     if (before.boot_type, before.boot_mode) != (after.boot_type, after.boot_mode):
-        _set_firmware(domain, after)
+        set_firmware(domain, after)
     if before.tpm != after.tpm:
-        _set_tpm(domain, after)
+        set_tpm(domain, after)
     if before.virt_type != after.virt_type:
         domain.type = after.virt_type
         domain.translation_cache = _translation_cache(after)
     if before.disks != after.disks:
         _set_disks(domain, before, after)
-        _set_cd_boot(domain, after)
+        set_cd_boot(domain, after)
     if before.nics != after.nics:
         _set_nics(domain, before, after)
     if (before.disks, before.nics) != (after.disks, after.nics):
@@ -201,8 +200,12 @@ def boot_memory(domain: DomainElement) -> int:
 
 
 def _translation_cache(config: VmConfig) -> int:
-    """MiB for software emulation; QEMU would take hundreds by itself, whatever the guest's size."""
-    if config.virt_type != "qemu":
+    """MiB for software emulation; QEMU would take hundreds by itself, whatever the guest's size.
+
+    0 leaves that to QEMU, also where processors may come: one that is plugged in while the whole cache is given out to
+    those there are ends QEMU (docs/design/dynamic-scaling.md), and a small cache is given out soon.
+    """
+    if config.virt_type != "qemu" or config.cpu < config.max_cpu:
         return 0
     return 32 if config.memory <= 256 else 128
 
@@ -224,66 +227,6 @@ def _set_cpu_mode(domain: DomainElement, config: VmConfig) -> None:
     domain.cpu_model = config.cpu_mode if named else ""
     domain.cpu_mode = "custom" if named else config.cpu_mode
     domain.cpu_match = "exact" if named else ""
-
-
-# --- firmware and boot
-
-
-def _set_cd_boot(domain: DomainElement, config: VmConfig) -> None:
-    """Disks before CDs: a VM with an empty root disk falls through to its installer.
-
-    An empty drive is not in the order: firmware that may boot from it looks for a disc for two seconds at every boot.
-    Who gave the devices an order of their own keeps that.
-    """
-    order = domain.children(BootElement, "os")
-    if not order:
-        return
-    drive = next((disk for disk in config.disks if disk.kind == "cdrom"), None)
-    entry = next((entry for entry in order if entry.device == "cdrom"), None)
-    if drive and drive.path and not entry:
-        domain.add(BootElement(device="cdrom"), "os")
-    elif entry and not (drive and drive.path):
-        domain.remove(entry, "os")
-
-
-def _is_secure(domain: DomainElement) -> bool:
-    return domain.secure_boot if domain.firmware_features else domain.loader_secure
-
-
-def nvram_path(config: VmConfig) -> str:
-    """Where the firmware keeps its variables, which each boot mode needs for itself.
-
-    Under the name alone, as libvirt would have it, a destroyed VM and its successor would share them.
-    """
-    mode = "_SECURE" if config.boot_mode == "secure" else ""
-    return f"{NVRAM_FOLDER}/{config.domain_name.partition('.')[0]}-{config.id[:8]}{mode}_VARS.fd"
-
-
-def _set_firmware(domain: DomainElement, config: VmConfig) -> None:
-    uefi, secure = config.boot_type == "uefi", config.boot_mode == "secure"
-    system = domain.element.find("os")
-    for tag in ("firmware", "loader", "nvram"):  # also what libvirt chose by them
-        for old in [] if system is None else system.findall(tag):
-            system.remove(old)  # type: ignore[union-attr]
-    domain.smm = uefi and secure
-    domain.firmware = "efi" if uefi else ""
-    if not uefi:
-        return
-    domain.nvram = nvram_path(config)
-    if secure:
-        domain.secure_boot = True
-        domain.enrolled_keys = True
-        domain.loader_secure = True
-    else:
-        # Asked for nothing, libvirt 9.0 takes the firmware that comes first, and on Debian it enforces signatures.
-        domain.add(FeatureElement(name="secure-boot", enabled="no"), "os/firmware")
-
-
-def _set_tpm(domain: DomainElement, config: VmConfig) -> None:
-    for old in domain.children(TpmElement, DEVICES):
-        domain.remove(old, DEVICES)
-    if config.tpm:
-        domain.add(TpmElement(model="tpm-crb", backend="emulator", version="2.0"), DEVICES)
 
 
 # --- disks and NICs

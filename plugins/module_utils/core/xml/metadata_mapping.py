@@ -84,6 +84,7 @@ class RecordElement(_Ours):
     created = AnyText("@created")
     snapshots = Names("snapshot@name")
     quiesced = Names("quiesced@snapshot")
+    boot_left = Names("boot-left@of")
 
 
 class NetworkRecordElement(_Ours):

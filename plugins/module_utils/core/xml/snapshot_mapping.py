@@ -10,8 +10,8 @@ from ..model.errors import AblestackError, Code
 from ..model.snapshot import DISK, MEMORY, SnapshotFacts
 from ..model.vm import VmConfig, VmRecord
 from .document import Document, DocumentError, Number, Text, serialize
-from .domain import BalloonElement, ControllerElement, DiskElement, DomainElement
-from .domain_mapping import DEVICES, read_domain
+from .domain import DEVICES, BalloonElement, ControllerElement, DiskElement, DomainElement
+from .domain_mapping import read_domain
 from .metadata_mapping import put_record
 
 DISOWNED = ".forgotten"  # behind the path of an overlay: no image of ours ends like that

@@ -113,6 +113,7 @@ class Bench:
         book.write_text(json.dumps(plays), encoding="utf-8")
         env = runs.environment(self.work / "no-records", {"ANSIBLE_LIBRARY": str(HERE / "library")})
         del env["ANSIBLE_CALLBACKS_ENABLED"], env["ANSIBLE_CALLBACK_PLUGINS"]
+        env.pop("PYTHONDONTWRITEBYTECODE", None)  # users keep their compiled files
         program = str(Path(sys.executable).parent / "ansible-playbook")
         finish(subprocess.run([program, "-i", "localhost,", str(book)], env=env, check=False, **QUIET))
 

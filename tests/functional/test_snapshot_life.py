@@ -4,11 +4,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.errors import AblestackError, Code
+from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.vm import DiskConfig
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.usecase.snapshot_query import list_snapshots
 from support.snapshots import WEB, audit, fill, make_web, paths, reads, run, snap, the_domain, vm
 from support.worlds import World
@@ -154,6 +156,25 @@ def test_what_is_refused() -> None:
         run(world.controller(), f"s{number}")
     assert refused(world, "s11").code is Code.INVALID_STATE
     assert len(the_domain(world).kept) == 10
+
+
+@pytest.mark.parametrize("memory", [False, True])
+def test_a_disk_in_one_of_the_two_definitions_is_refused(memory: bool) -> None:
+    """The guest let go of it after we gave up, or a killed task plugged it in: a snapshot would have it by half."""
+    world = make_web()
+    domain = the_domain(world)
+    stored, running = domain.config, domain.live
+    assert running is not None
+    domain.live = replace(running, disks=tuple(disk for disk in running.disks if disk.target != "vdb"))
+    error = refused(world, "s1", memory=memory)
+    assert error.code is Code.INVALID_STATE
+    assert "vdb" in error.sentence
+    domain.live = replace(running, disks=(*running.disks, DiskConfig("vdx", "/pools/default/vol-new.qcow2")))
+    assert "vdx" in refused(world, "s1", memory=memory).sentence
+    domain.config, domain.live = stored, running
+    snap(world, "s1", memory=memory)
+    domain.live = replace(running, disks=running.disks[:1])
+    assert refused(world, "s1", "absent").code is Code.INVALID_STATE
 
 
 def test_a_name_is_generated_and_a_description_can_change() -> None:

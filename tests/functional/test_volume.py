@@ -21,6 +21,8 @@ from ansible_collections.ablestack.kvm.plugins.module_utils.core.usecase.volume 
 )
 from ansible_collections.ablestack.kvm.plugins.module_utils.face.volume_options import volume_spec
 from support.memory_state import MemoryDomain
+from support.snapshots import run as run_snapshot
+from support.snapshots import the_domain
 from support.worlds import Controller, World, make_world
 
 VM: dict[str, Any] = {
@@ -147,6 +149,32 @@ def test_a_vm_snapshot_forbids_it(options: dict[str, Any]) -> None:
     world = site()
     next(iter(world.state.domains.values())).snapshots = ("s1",)
     assert code_of(world, name="mine", **options) is Code.SNAPSHOTS_EXIST
+
+
+@pytest.mark.parametrize("made_by", ["us", "another tool"])
+def test_a_destroyed_vms_disk_with_snapshots_is_left_as_it_is(made_by: str) -> None:
+    """It is free, but the content is in several images, or what a snapshot needs is in this one."""
+    world = site(start=False)
+    run_vm(world, **{**VM, "name": "web2", "data_disks": ()})
+    if made_by == "us":
+        run_snapshot(world.controller(), "s1")
+    else:
+        the_domain(world).snapshots = ("s1",)
+    run_vm(world, name="web1", state="destroyed")
+    for options in ({"size": 2}, {"state": "absent"}, {"state": "attached", "vm": "web2"}):
+        assert code_of(world, name="mine", **options) is Code.SNAPSHOTS_EXIST
+    controller = world.controller()
+    with pytest.raises(AblestackError) as refused, controller.infrastructure as infrastructure:
+        apply_vm(infrastructure, VmSpec(**{**VM, "name": "web3"}))
+    assert (refused.value.code, controller.writes) == (Code.SNAPSHOTS_EXIST, [])
+    assert not run(world.controller(), name="mine", size=1).changed  # as large as it is
+    run_vm(world, name="web1", state="recovered")
+    if made_by == "us":
+        run_snapshot(world.controller(), "s1", "absent")
+    else:
+        the_domain(world).snapshots = ()
+    run_vm(world, name="web1", state="destroyed")
+    assert thrice(world, name="mine", size=2).result["volume"]["size_gib"] == 2
 
 
 def test_of_many_hosts_the_right_one_is_found() -> None:

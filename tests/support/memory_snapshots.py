@@ -240,6 +240,8 @@ class MemorySnapshots(Calls):
 
     @reads
     def is_untouched(self, pool: str, name: str) -> bool:
+        if name not in self.state.pools[pool].volumes:
+            raise AblestackError(Code.NOT_FOUND, f"there is no volume '{name}'")
         return not payload(self.state.pools[pool].volumes[name])
 
     @writes

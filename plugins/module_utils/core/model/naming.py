@@ -45,6 +45,11 @@ class VmNames:
         return f"vm-{self.domain}-{self.short_id}-"
 
     @property
+    def hold_prefix(self) -> str:
+        """What the names of the tickets begin with that processes draw to work on its snapshots (usecase/hold.py)."""
+        return f"{self.volume_prefix}hold."
+
+    @property
     def root_volume(self) -> str:
         """The root disk's volume."""
         return f"{self.volume_prefix}root.qcow2"

@@ -74,9 +74,8 @@ def take_out(vm: VmFacts, volumes: Collection[str]) -> tuple[Step, ...]:
     """Takes disks out of a destroyed VM, so that recovering it never makes a second writer."""
     if vm.record is None:
         return ()
-    for disk in vm.record.disks:
-        if disk.volume in volumes and standing_on_snapshots(vm, disk):
-            raise snapshots_exist(vm, f"its data disk '{disk.name}' cannot be taken out of it")
+    for volume in volumes:
+        refuse_standing(vm, volume, "cannot be taken out of it")
     targets = {disk.target for disk in vm.record.disks if disk.volume in volumes}
     record = replace(vm.record, disks=tuple(disk for disk in vm.record.disks if disk.target not in targets))
     disks = tuple(disk for disk in vm.config.disks if disk.target not in targets)
@@ -84,6 +83,13 @@ def take_out(vm: VmFacts, volumes: Collection[str]) -> tuple[Step, ...]:
         RedefineVm(vm.config, replace(vm.config, disks=disks, record=record)),
         SetRecord(vm.id, record),
     )
+
+
+def refuse_standing(vm: VmFacts, volume: str, what: str) -> None:
+    """SnapshotsExist where the volume alone is not what the VM's disk reads, or not what its snapshots need."""
+    for disk in vm.record.disks if vm.record else ():
+        if disk.volume == volume and standing_on_snapshots(vm, disk):
+            raise snapshots_exist(vm, f"its data disk '{disk.name}' {what}")
 
 
 def check_number(wanted: int, catalog: Catalog) -> None:

@@ -20,6 +20,7 @@ from .snapshot_refusals import (
     missing,
     not_restorable,
     refuse_foreign_disks,
+    refuse_half_plugged,
     refuse_unsettled,
     runs,
     too_many,
@@ -57,6 +58,7 @@ def plan_snapshot(request: SnapshotRequest) -> Plan[SnapshotWorld]:
     """The plan for one task. Whatever it is, it also finishes what a killed run has left."""
     world = request.world
     refuse_unsettled(world.vm)
+    refuse_half_plugged(world.vm)
     record_of(world.vm)
     state = request.spec.state
     healed, world = _healed(world)
@@ -87,7 +89,7 @@ def _held(request: SnapshotRequest, healed: tuple[Step, ...], plan: Plan[Snapsho
     after = _with_record(after, record)
     if not steps and record == request.world.vm.record:
         return Plan(predicted=after)
-    hold = Hold(after.vm.id, _mark(request))
+    hold = Hold(after.vm.id, _mark(request), request.world.vm)
     steps = (hold, *steps, SetRecord(after.vm.id, record))
     return Plan(changes, steps, predicted=after)
 

@@ -33,6 +33,22 @@ def refuse_foreign_disks(world: SnapshotWorld) -> None:
             )
 
 
+def refuse_half_plugged(vm: VmFacts) -> None:
+    """A guest that let go of a disk only after we gave up waiting, or a killed task, leaves it in one definition."""
+    if not vm.is_active or vm.live is None:
+        return
+    stored, running = ({disk.target for disk in one.disks} for one in (vm.config, vm.live))
+    for target in sorted({*stored, *running}):
+        if (target in stored) is not (target in running):
+            where = "is still in the definition of" if target in stored else "is not in the definition of"
+            raise AblestackError(
+                Code.INVALID_STATE,
+                f"disk {target} {where} VM '{vm.name}', and its running guest "
+                + ("does not have it" if target in stored else "has it"),
+                "run the task that changed its disks again, or stop and start the VM",
+            )
+
+
 def too_many(world: SnapshotWorld, limit: int) -> AblestackError | None:
     """None is ever pruned: the user decides which one goes."""
     if len(world.snapshots) < limit:

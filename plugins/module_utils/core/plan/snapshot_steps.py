@@ -8,15 +8,16 @@ from dataclasses import dataclass
 
 from ..model.plan_parts import Step
 from ..model.snapshot import Merge
-from ..model.vm import Mark, VmRecord
+from ..model.vm import Mark, VmFacts, VmRecord
 
 
 @dataclass(frozen=True)
 class Hold(Step):
-    """Marks a VM as worked on by this process; Conflict where another is at it."""
+    """Marks a VM as worked on by this process; Conflict where another is at it, or it is not as `seen` any more."""
 
     vm_id: str
     mark: Mark
+    seen: VmFacts
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from ..model.resources import PoolFacts, VolumeSpec
 from ..model.values import gib
 from ..model.vm import VmFacts
 from ..model.vm_spec import DiskSpec, VmSpec
-from .disks import take_out
+from .disks import refuse_standing, take_out
 from .offering import DiskSize, data_size
 from .steps import CreateVolume, DeleteVolume, GrowVolume
 
@@ -63,8 +63,11 @@ def _present(spec: DataVolumeSpec, catalog: Catalog, volume: DataVolume, pool: P
             f"volume '{volume.name}' has {gib(have.capacity)} GiB and cannot shrink to {gib(size.size)} GiB",
             "volumes only grow: ask for at least what it has",
         )
-    grows = size.size > have.capacity
-    return VolumePlan((GrowVolume(have.pool, have.name, size.size),) if grows else (), size.size)
+    if size.size == have.capacity:
+        return VolumePlan(size=size.size)
+    for lender in volume.lenders:
+        refuse_standing(lender, have.name, "does not grow")
+    return VolumePlan((GrowVolume(have.pool, have.name, size.size),), size.size)
 
 
 def _attached(spec: DataVolumeSpec, volume: DataVolume, vm: VmFacts | None) -> VolumePlan:

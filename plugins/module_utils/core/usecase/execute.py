@@ -14,7 +14,9 @@ from ..model.errors import AblestackError, Code
 from ..model.plan_parts import Step
 from ..model.vm import Mark, Phase
 from ..plan import steps as verbs
+from ..plan.snapshot_steps import Hold
 from . import layering
+from .hold import take_hold
 from .seeding import write_seed
 
 
@@ -196,6 +198,7 @@ _DO: dict[type, Callable[[Host, Any], Any]] = {
     verbs.PowerOff: lambda host, step: host.power_off(step.vm_id),
     verbs.Reboot: _reboot,
     verbs.Reset: lambda host, step: host.reset(step.vm_id),
+    Hold: take_hold,
     **layering.DO,
 }
 

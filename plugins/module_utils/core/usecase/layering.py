@@ -16,7 +16,6 @@ from ..model.snapshot import MEMORY, DiskLayers, Layer, SnapshotFacts, SnapshotW
 from ..model.vm import DiskRecord, VmFacts
 from ..plan import snapshot_steps as verbs
 from ..plan.layers import tidy
-from .owner import is_abandoned
 
 _SMALL = 1024 * 1024  # bytes: an overlay that takes more holds something for certain
 
@@ -43,7 +42,7 @@ def _read_disk(
     names: tuple[str, ...],
     look_inside: bool,
 ) -> DiskLayers:
-    config = (vm.live if vm.live and vm.is_active else vm.config).disk(disk.target)
+    config = (vm.live.disk(disk.target) if vm.live and vm.is_active else None) or vm.config.disk(disk.target)
     active = config.path if config else ""
     folder = active.rpartition("/")[0]
     base = f"{folder}/{disk.volume}"
@@ -64,10 +63,20 @@ def _read_disk(
         if path != base:
             waiting.append(found.backing)
         if path == active and look_inside and path != base and found.allocation <= _SMALL:
-            untouched = host.is_untouched(disk.pool, path.rpartition("/")[2])
+            untouched = _is_untouched(host, disk.pool, path.rpartition("/")[2])
     # an image that the pool does not list, as a tool may have made it: it is there, and none of ours
     layers.setdefault(active, Layer(active, "", disk.size, config.format if config else "qcow2", False))
     return DiskLayers(disk.target, disk.pool, stem, base, active, layers, untouched)
+
+
+def _is_untouched(host: Host, pool: str, name: str) -> bool:
+    """Of an overlay that somebody else deletes at this moment it does not matter."""
+    try:
+        return host.is_untouched(pool, name)
+    except AblestackError as error:
+        if error.code is Code.NOT_FOUND:
+            return False
+        raise
 
 
 def overlay_stem(vm: VmFacts, disk: DiskRecord) -> str:
@@ -76,32 +85,20 @@ def overlay_stem(vm: VmFacts, disk: DiskRecord) -> str:
     return f"{VmNames(vm.name, vm.id).volume_prefix}{slot}."
 
 
+def with_snapshots(host: Host, vm: VmFacts) -> VmFacts:
+    """The VM with the snapshots that libvirt knows of it in its record: other tools make some, too."""
+    if vm.record is None:
+        return vm
+    record = replace(vm.record, snapshots=host.snapshots(vm.id))
+    return replace(vm, config=replace(vm.config, record=record))
+
+
 def current_vm(host: Host, vm_id: str) -> VmFacts:
     """The VM as it is now; NotFound where it is gone."""
     ref = next((ref for ref in host.domains() if ref.id == vm_id), None)
     if ref is None:
         raise AblestackError(Code.NOT_FOUND, f"VM {vm_id} is gone", "somebody removed it meanwhile")
     return host.vm(ref)
-
-
-def _hold(host: Host, step: verbs.Hold) -> None:
-    """Not atomic, so it looks again: of two that begin in one moment, the first sees the other's mark."""
-    for looking_again in (False, True):
-        vm = current_vm(host, step.vm_id)
-        record = vm.record
-        mark = record.mark if record else None
-        ours = mark is not None and mark.owner == step.mark.owner
-        if record is None or (looking_again and not ours) or (mark and mark.owner and not is_abandoned(mark)):
-            if ours:
-                return
-            raise AblestackError(
-                Code.CONFLICT,
-                f"another controller is working on VM '{vm.name}'",
-                "run the task again when it is done",
-                id=vm.id,
-            )
-        if not looking_again:
-            host.set_record(step.vm_id, replace(record, mark=step.mark))
 
 
 def _release(host: Host, step: verbs.ReleaseDisks) -> None:
@@ -138,7 +135,6 @@ def carry_out(host: Host, steps: Iterable[Step]) -> None:
 
 
 DO: dict[type, Callable[[Host, Any], Any]] = {
-    verbs.Hold: _hold,
     verbs.Thaw: lambda host, step: host.thaw(step.vm_id),
     verbs.TakeSnapshot: lambda host, step: host.take_snapshot(
         step.vm_id, step.name, step.description, dict(step.overlays), step.others, step.quiesce

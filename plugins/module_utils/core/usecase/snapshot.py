@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import secrets
 import time
 from contextlib import suppress
 from dataclasses import replace
@@ -20,7 +21,7 @@ from ..model.values import time_text
 from ..model.vm import VmFacts
 from ..plan.layers import is_known
 from ..plan.snapshot import SnapshotRequest, plan_snapshot
-from ..plan.snapshot_steps import MergeLayers
+from ..plan.snapshot_steps import Hold, MergeLayers
 from .execute import disown, execute
 from .infrastructure import Infrastructure
 from .layering import current_vm, read_disks
@@ -28,16 +29,33 @@ from .locate import locate
 from .owner import current_owner, is_abandoned
 
 _PATIENCE = 30.0  # seconds to wait for another process that works on the same VM
+_PAUSE = 1.0  # seconds between two looks whether it is done
 
 
 def apply_snapshot(infra: Infrastructure, spec: SnapshotSpec) -> Outcome:
     """Result: `snapshot` (empty once it is deleted), `snapshots` (all of the VM), `tree` (text) and `changes`."""
-    vm = _found(infra, spec)
-    if vm is None:
-        return Outcome(result={"snapshot": {}, "snapshots": [], "tree": "", "changes": []})
-    host = infra.host(vm.host.name)
     drawn = "" if spec.name else _generated_name()
     spec = spec if spec.name else replace(spec, name=drawn)
+    deadline = time.monotonic() + _PATIENCE
+    while True:
+        vm = _found(infra, spec, deadline)
+        if vm is None:
+            return Outcome(result={"snapshot": {}, "snapshots": [], "tree": "", "changes": []})
+        try:
+            return _applied(infra, spec, vm, drawn)
+        except AblestackError as error:
+            if not _came_second(error) or time.monotonic() > deadline:
+                raise
+        time.sleep(_PAUSE * (1 + secrets.randbelow(100)) / 100)  # of two that gave way to each other, one is first
+
+
+def _came_second(error: AblestackError) -> bool:
+    """Whether another process was faster, so that nothing was done, and the plan is of yesterday."""
+    return error.code is Code.CONFLICT and error.details.get("step") == Hold.__name__
+
+
+def _applied(infra: Infrastructure, spec: SnapshotSpec, vm: VmFacts, drawn: str) -> Outcome:
+    host = infra.host(vm.host.name)
     world = _read(host, vm, spec)
     plan = _plan(infra, host, spec, world)
     unsure = any(not is_known(world, disk) for disk in world.disks)
@@ -50,8 +68,9 @@ def apply_snapshot(infra: Infrastructure, spec: SnapshotSpec) -> Outcome:
     if plan.steps and not infra.check:
         try:
             execute(host, plan.steps)
-        except AblestackError:
-            _clean_up(infra, host, vm.id)
+        except AblestackError as error:
+            if not _came_second(error):
+                _clean_up(infra, host, vm.id)
             raise
         after = _read(host, current_vm(host, vm.id), replace(spec, state="absent"))
     result: dict[str, Any] = {
@@ -110,9 +129,8 @@ def _clean_up(infra: Infrastructure, host: Host, vm_id: str) -> None:
     disown(host, vm_id)
 
 
-def _found(infra: Infrastructure, spec: SnapshotSpec) -> VmFacts | None:
+def _found(infra: Infrastructure, spec: SnapshotSpec, deadline: float) -> VmFacts | None:
     """The VM, once no other living process works on it. None where it is gone and nothing is wanted of it."""
-    deadline = time.monotonic() + _PATIENCE
     while True:
         located = locate(infra, spec.vm, spec.vm_id)
         vm = located.existing
@@ -133,7 +151,7 @@ def _found(infra: Infrastructure, spec: SnapshotSpec) -> VmFacts | None:
                 "run the task again when it is done; a mark left by a dead controller counts for 15 minutes",
                 id=vm.id,
             )
-        time.sleep(1.0)
+        time.sleep(_PAUSE)
 
 
 def _generated_name() -> str:

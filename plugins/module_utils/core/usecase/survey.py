@@ -21,6 +21,7 @@ from ..plan.offering import compute_of, pool_of_disk
 from ..plan.placement import Candidate, Demand, Picture, Placement, place
 from ..plan.request import Site
 from .infrastructure import Infrastructure
+from .layering import with_snapshots
 from .query import every_vm
 
 
@@ -216,7 +217,7 @@ def data_volumes(host: Host, disks: tuple[DiskSpec, ...], catalog: Catalog, with
                     f"data disk '{disk.name}' belongs to VM '{holder.name}'",
                     "choose another name, or detach it there first",
                 )
-            lenders[key] = holder
+            lenders[key] = with_snapshots(host, holder)
         volumes[key] = volume.capacity
     return {"volumes": volumes, "lenders": lenders}
 

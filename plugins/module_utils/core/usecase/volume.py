@@ -19,6 +19,7 @@ from ..plan.offering import pool_of_disk
 from ..plan.volume import VolumePlan, plan_volume
 from .execute import execute
 from .infrastructure import Infrastructure
+from .layering import with_snapshots
 from .locate import locate
 from .query import every_vm, read_vms
 from .vm import apply_vm
@@ -107,7 +108,8 @@ def _on_host(host: Host, name: str, pool: str) -> DataVolume:
     facts = host.volume(pool, data_volume(name))
     if facts is None:
         return DataVolume(name, host.spec, pool)
-    return DataVolume(name, host.spec, pool, facts, tuple(vm for vm in every_vm(host) if holds(vm, facts)))
+    holders = (vm if vm.exists else with_snapshots(host, vm) for vm in every_vm(host) if holds(vm, facts))
+    return DataVolume(name, host.spec, pool, facts, tuple(holders))
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.errors im
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.resources import Lease, Reservation
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.vm_spec import NicSpec, VmSpec
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.usecase.vm import apply_vm
+from support.fleets import fleet
 from support.memory_calls import Killed
 from support.memory_state import MemoryNetwork
 from support.networks import apply as apply_net
@@ -174,6 +175,56 @@ def test_an_address_reserved_by_hand_is_for_the_vm_with_that_mac() -> None:
     assert rows(world) == [("10.10.10.70", "kept")]
     run(world.controller(), state="expunged")
     assert rows(world) == [("10.10.10.70", "kept")]
+
+
+OFFICE: dict[str, Any] = {"name": "office", "type": "shared", "bridge": "br0", "cidr": "10.40.0.0/24"}
+
+
+def refusal(world: World, **options: Any) -> AblestackError:
+    """The error of a task that is refused in check mode as in a run, with nothing written."""
+    for check in (True, False):
+        controller = world.controller(check)
+        with pytest.raises(AblestackError) as error:
+            run(controller, **options)
+        assert controller.writes == []
+    return error.value
+
+
+def test_an_address_in_a_shared_network_is_one_on_all_hosts() -> None:
+    world = make_world(hosts=3)
+    apply_net(world, **OFFICE)
+    apply_net(world, name="blue", cidr="10.20.0.0/24")
+    mac = "52:54:00:00:00:07"
+    there = (NicSpec("office", ip="10.40.0.5", mac=mac), NicSpec("blue", ip="10.20.0.5"))
+    run(world.controller(), networks=there, host="kvm01")
+    for nic in (NicSpec("office", ip="10.40.0.5"), NicSpec("office", mac=mac)):
+        error = refusal(world, name="web2", networks=(nic,), host="kvm02")
+        assert error.code is Code.CONFLICT
+        assert "web1 on host kvm01" in error.sentence
+    # what a host keeps to itself is another world on each
+    run(world.controller(), name="web2", networks=(NicSpec("blue", ip="10.20.0.5", mac=mac),), host="kvm02")
+    assert refusal(world, name="web2", networks=(there[0],)).code is Code.CONFLICT
+    plugged = run(world.controller(), name="web2", networks=(NicSpec("office", ip="10.40.0.6"),)).result["vm"]
+    assert not run(world.controller(), name="web2", networks=(NicSpec("office", ip="10.40.0.6"),)).changed
+    assert refusal(world, networks=(NicSpec("office", ip="10.40.0.6"),)).code is Code.CONFLICT
+    # it is not free before it is expunged, and nobody can tell of a host that is down
+    run(world.controller(), name="web2", state="destroyed")
+    assert "destroyed VM web2" in refusal(world, networks=(NicSpec("office", ip="10.40.0.6"),)).sentence
+    world.down.add("kvm02")
+    assert refusal(world, networks=(NicSpec("office", ip="10.40.0.9"),)).code is Code.HOST_UNAVAILABLE
+    world.down.clear()
+    run(world.controller(), name="web2", id=plugged["id"], state="expunged")
+    assert run(world.controller(), networks=(NicSpec("office", ip="10.40.0.6"),)).changed
+
+
+def test_of_a_fleet_no_two_vms_get_one_address_of_a_shared_network() -> None:
+    world = make_world(hosts=2)
+    apply_net(world, **OFFICE)
+    networks = [{"name": "office", "ip": "10.40.0.5"}]
+    vms = [{"name": f"web{number}", "host": f"kvm0{number}", "networks": networks} for number in (1, 2)]
+    results = fleet(world.controller(), vms).result["results"]
+    assert [row["failed"] for row in results] == [False, True]
+    assert results[1]["error"]["code"] == "Conflict"
 
 
 def test_on_a_network_that_only_describes_its_segment_the_guest_is_told_all_of_it() -> None:

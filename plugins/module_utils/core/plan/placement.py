@@ -251,7 +251,9 @@ class Picture:
         after = plan.predicted
         if after is None or not after.exists or not plan.steps:
             return
-        claims = {claim: what for claim, what in _claims(after) if not before or claim not in dict(_claims(before))}
+        shared = _shared(request)
+        held_before = dict(_claims(before, shared)) if before else {}
+        claims = {claim: what for claim, what in _claims(after, shared) if claim not in held_before}
         for claim, what in claims.items():
             if claim in self.holders:
                 raise AblestackError(
@@ -278,15 +280,26 @@ def _sum(one: Mapping[str, int], other: Mapping[str, int]) -> dict[str, int]:
     return {group: count + other.get(group, 0) for group, count in one.items()}
 
 
-def _claims(vm: VmFacts) -> Iterator[tuple[Claim, str]]:
-    """What the VM has to itself on its host, and how a message names it."""
+def _shared(request: VmRequest) -> frozenset[str]:
+    """The networks that are one segment on all hosts, as far as this plan had to know."""
+    site = request.site or request.home
+    return (
+        frozenset(name for name, network in site.networks.items() if network.forward == "bridge")
+        if site
+        else frozenset()
+    )
+
+
+def _claims(vm: VmFacts, shared: frozenset[str]) -> Iterator[tuple[Claim, str]]:
+    """What the VM has to itself on its host, or in a network that hosts share, and how a message names it."""
     host = vm.host.name
     for nic in vm.config.nics:
-        yield ("mac", host, nic.mac), f"MAC address {nic.mac}"
+        yield ("mac", "" if nic.network in shared else host, nic.mac), f"MAC address {nic.mac}"
     if vm.record:
         for row in vm.record.nics:
             if row.ip:
-                yield ("address", host, row.network, row.ip), f"address {row.ip} on network '{row.network}'"
+                place = "" if row.network in shared else host
+                yield ("address", place, row.network, row.ip), f"address {row.ip} on network '{row.network}'"
         for disk in vm.record.data_disks:
             yield ("volume", host, disk.pool, disk.volume), f"data disk '{disk.name}'"
 

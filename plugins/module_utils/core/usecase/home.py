@@ -17,7 +17,15 @@ from ..plan.nics import keep_addresses
 from ..plan.offering import pool_of_disk
 from ..plan.request import Site, VmRequest
 from .infrastructure import Infrastructure
-from .survey import check_boot, data_volumes, find_image, find_network, taken_addresses, with_addresses_chosen
+from .survey import (
+    check_boot,
+    data_volumes,
+    find_image,
+    find_network,
+    taken_addresses,
+    with_addresses_chosen,
+    with_segment,
+)
 
 _STATES = ("present", "started", "stopped", "restarted", "reinstalled")
 
@@ -34,6 +42,7 @@ def with_home(infra: Infrastructure, request: VmRequest) -> VmRequest:
     if not needs:
         return request
     home = survey_home(infra.host(vm.host.name), request.spec, infra.catalog, vm, needs)
+    home = with_segment(infra, request.spec, home, vm.id)
     return replace(request, spec=with_addresses_chosen(infra, request.spec, home), home=home)
 
 

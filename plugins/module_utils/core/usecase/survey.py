@@ -247,6 +247,41 @@ def taken_addresses(host: Host, spec: VmSpec, without: VmFacts | None) -> dict[s
     return taken
 
 
+def with_segment(infra: Infrastructure, spec: VmSpec, site: Site, vm_id: str = "") -> Site:
+    """The site with what VMs on the other hosts have in its networks on bridges, which are one segment for all hosts.
+
+    Read only where the spec names an address or a MAC there. `vm_id` is the VM's own. HostUnavailable where a host
+    cannot be asked.
+    """
+    wanted = {nic.network for nic in spec.networks or () if nic.ip or nic.mac}
+    shared = frozenset(name for name in wanted if name in site.networks and site.networks[name].forward == "bridge")
+    others = [host for host in infra.catalog.hosts if host.name != site.host.spec.name]
+    if not shared or not others:
+        return site
+    found, errors = infra.on_hosts(lambda host: _taken(host, shared, vm_id), others)
+    for name, error in errors.items():
+        raise AblestackError(
+            Code.HOST_UNAVAILABLE,
+            f"host '{name}' cannot be asked which addresses its VMs have in network '{min(shared)}': {error.message}",
+            "bring the host back, or take it out of the catalog",
+            host=name,
+        )
+    elsewhere = {key: f"{holder} on host {name}" for name, taken in found.items() for key, holder in taken.items()}
+    return replace(site, addresses_taken={**elsewhere, **site.addresses_taken})
+
+
+def _taken(host: Host, networks: frozenset[str], vm_id: str) -> dict[str, str]:
+    """The addresses and MACs that VMs of a host have in these networks, and who."""
+    taken: dict[str, str] = {}
+    vms, _unreadable = read_vms(host, tuple(ref for ref in host.domains() if ref.id != vm_id), host.glance)
+    for vm in vms:
+        holder = vm.name if vm.exists else f"destroyed VM {vm.name}"
+        taken.update({nic.mac: holder for nic in vm.config.nics if nic.network in networks})
+        rows = vm.record.nics if vm.record else ()
+        taken.update({row.ip: holder for row in rows if row.ip and row.network in networks})
+    return taken
+
+
 def _others(host: Host, without: VmFacts | None, read: Callable[[DomainRef], VmFacts] | None = None) -> list[VmFacts]:
     gone = without.id if without else ""
     return every_vm(host, tuple(ref for ref in host.domains() if ref.id != gone), read)

@@ -32,7 +32,7 @@ from .infrastructure import Infrastructure
 from .locate import Located, locate_settled
 from .owner import current_owner
 from .remembered import remembering
-from .survey import choose_site, with_addresses_chosen
+from .survey import choose_site, with_addresses_chosen, with_segment
 from .waiting import wait_for, with_addresses
 
 _NEVER_DEPLOYED = ("reinstalled", "destroyed", "recovered", "expunged")
@@ -100,6 +100,7 @@ def plan_task(infra: Infrastructure, spec: VmSpec, located: Located, picture: Pi
     if request.existing is None and spec.deploys and spec.state not in _NEVER_DEPLOYED:
         located.require_all_hosts(spec.name)
         site, placement = choose_site(infra, spec, _draw(), half, picture)
+        site = with_segment(infra, spec, site, half.id if half else "")
         request = replace(request, spec=with_addresses_chosen(infra, spec, site), site=site)
     elif request.existing is None and not request.destroyed:
         located.require_all_hosts(spec.name or spec.id)

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -162,6 +163,33 @@ def test_the_lease_of_a_vm_that_is_gone_is_taken_over_with_its_mac() -> None:
     lan(world).leases = (Lease("02:00:00:00:00:01", "10.10.10.60", "laptop"),)
     with pytest.raises(AblestackError, match="laptop"):
         run(world.controller(), name="web3", networks=(NicSpec("lan", ip="10.10.10.60"),))
+
+
+def test_a_nic_that_is_plugged_in_takes_the_lease_of_a_vm_that_is_gone_over() -> None:
+    world = make_world()
+    gone = run(world.controller(), name="gone", networks=FIXED).result["vm"]["nics"][0]
+    run(world.controller(), name="gone", state="expunged")
+    run(world.controller(), networks=(NicSpec("lan"),))
+    # an address for the NIC that is there: its MAC is for life
+    lan(world).leases = tuple(replace(lease, expires=1767225600) for lease in lan(world).leases)
+    with pytest.raises(AblestackError, match="until 2026-01-01T00:00:00Z") as error:
+        run(world.controller(), networks=FIXED)
+    assert error.value.code is Code.CONFLICT
+    assert "new NIC" in error.value.hint
+    vm = run(world.controller(), networks=(NicSpec("lan"), *FIXED)).result["vm"]
+    assert (vm["nics"][1]["mac"], vm["nics"][1]["ip"]) == (gone["mac"], gone["ip"])
+    again = world.controller()
+    assert not run(again, networks=(NicSpec("lan"), *FIXED)).changed
+    assert again.writes == []
+
+
+def test_a_nic_does_not_take_over_what_another_of_the_same_vm_has_leased() -> None:
+    world = make_world()
+    run(world.controller(), networks=(NicSpec("lan"),))
+    (lease,) = lan(world).leases
+    with pytest.raises(AblestackError, match="web1") as error:
+        run(world.controller(), networks=(NicSpec("lan"), NicSpec("lan", ip=lease.ip)))
+    assert error.value.code is Code.CONFLICT
 
 
 def test_an_address_reserved_by_hand_is_for_the_vm_with_that_mac() -> None:

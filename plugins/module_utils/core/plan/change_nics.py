@@ -168,8 +168,10 @@ def _on_network(
     network = replace(network, reservations=tuple(row for row in network.reservations if row.mac != mac))
     taken = dict(site.addresses_taken)
     for other, match in enumerate(matches):
-        if other != position and match.have is not None and match.ip and not match.moves:
-            taken[match.ip] = vm.name
+        if other != position and match.have is not None:
+            taken[match.have.mac] = vm.name
+            if match.ip and not match.moves:
+                taken[match.ip] = vm.name
     return plan_nic(spec, network, mac, vm.name, taken)
 
 

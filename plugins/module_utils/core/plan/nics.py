@@ -6,12 +6,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime, timezone
 from ipaddress import IPv4Interface, IPv6Interface, ip_interface, ip_network
 
 from ..model.errors import AblestackError, Code, invalid
 from ..model.resources import NetworkFacts, Reservation
 from ..model.seed_content import SeedNic
-from ..model.values import check_mac
+from ..model.values import check_mac, time_text
 from ..model.vm import NicConfig, NicRecord
 from ..model.vm_spec import AUTO, NicSpec
 
@@ -112,7 +113,8 @@ def _lowest(network: NetworkFacts, used: set[str]) -> str:
 def _leasable(spec: NicSpec, ip: str, network: NetworkFacts, mac: str, taken: Mapping[str, str]) -> str:
     """The MAC that DHCP will give this address to. While it is leased to another one, that is this other one.
 
-    A lease outlives the VM that had it, for libvirt cannot end it; a new VM takes it over with its MAC.
+    A lease outlives the VM that had it: libvirt cannot end it, and its dnsmasq gives a leased address to no other MAC,
+    whatever is reserved. So a new NIC takes it over with its MAC; one that has a MAC for life cannot.
     """
     lease = next((lease for lease in network.leases if lease.ip == ip and lease.mac != mac), None)
     if lease is None:
@@ -122,10 +124,14 @@ def _leasable(spec: NicSpec, ip: str, network: NetworkFacts, mac: str, taken: Ma
     )
     if holder or spec.mac or not lease.mac.startswith(_OWN_MACS):
         who = f"'{holder or lease.hostname or lease.mac}'"
+        until = f" until {time_text(datetime.fromtimestamp(lease.expires, timezone.utc))}" if lease.expires else ""
+        theirs = bool(holder) or not lease.mac.startswith(_OWN_MACS)
         raise AblestackError(
             Code.CONFLICT,
-            f"address {ip} on network '{network.name}' is leased to {who} ({lease.mac})",
-            "choose another one, or wait until the lease has ended",
+            f"address {ip} on network '{network.name}' is leased to {who} ({lease.mac}){until}",
+            "choose another one, or wait until the lease has ended"
+            if theirs
+            else "give it to a new NIC without a mac, which takes the lease over, or wait until it has ended",
             mac=lease.mac,
         )
     return lease.mac

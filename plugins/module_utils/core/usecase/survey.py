@@ -273,8 +273,7 @@ def with_segment(infra: Infrastructure, spec: VmSpec, site: Site, vm_id: str = "
 def _taken(host: Host, networks: frozenset[str], vm_id: str) -> dict[str, str]:
     """The addresses and MACs that VMs of a host have in these networks, and who."""
     taken: dict[str, str] = {}
-    vms, _unreadable = read_vms(host, tuple(ref for ref in host.domains() if ref.id != vm_id), host.glance)
-    for vm in vms:
+    for vm in every_vm(host, tuple(ref for ref in host.domains() if ref.id != vm_id), host.glance):
         holder = vm.name if vm.exists else f"destroyed VM {vm.name}"
         taken.update({nic.mac: holder for nic in vm.config.nics if nic.network in networks})
         rows = vm.record.nics if vm.record else ()

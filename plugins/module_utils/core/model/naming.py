@@ -46,7 +46,7 @@ class VmNames:
 
     @property
     def hold_prefix(self) -> str:
-        """What the names of the tickets begin with that processes draw to work on its snapshots (usecase/hold.py)."""
+        """What the names of the tickets begin with that processes draw to work on its snapshots (usecase/owner.py)."""
         return f"{self.volume_prefix}hold."
 
     @property

@@ -89,7 +89,7 @@ def _held(request: SnapshotRequest, healed: tuple[Step, ...], plan: Plan[Snapsho
     after = _with_record(after, record)
     if not steps and record == request.world.vm.record:
         return Plan(predicted=after)
-    hold = Hold(after.vm.id, _mark(request), request.world.vm)
+    hold = Hold(request.world.vm, _mark(request))
     steps = (hold, *steps, SetRecord(after.vm.id, record))
     return Plan(changes, steps, predicted=after)
 

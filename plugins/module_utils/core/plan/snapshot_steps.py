@@ -15,9 +15,8 @@ from ..model.vm import Mark, VmFacts, VmRecord
 class Hold(Step):
     """Marks a VM as worked on by this process; Conflict where another is at it, or it is not as `seen` any more."""
 
-    vm_id: str
-    mark: Mark
     seen: VmFacts
+    mark: Mark
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from ..model.vm import Mark, Phase
 from ..plan import steps as verbs
 from ..plan.snapshot_steps import Hold
 from . import layering
-from .hold import take_hold
+from .owner import take_hold
 from .seeding import write_seed
 
 
@@ -198,7 +198,7 @@ _DO: dict[type, Callable[[Host, Any], Any]] = {
     verbs.PowerOff: lambda host, step: host.power_off(step.vm_id),
     verbs.Reboot: _reboot,
     verbs.Reset: lambda host, step: host.reset(step.vm_id),
-    Hold: take_hold,
+    Hold: lambda host, step: take_hold(host, step.seen, step.mark),
     **layering.DO,
 }
 

@@ -237,6 +237,32 @@ def test_both_guides_have_the_same_sections_and_the_same_playbooks() -> None:
     assert outline(english) == outline(korean)
 
 
+def test_the_guide_has_every_task_of_ablestack_s_guide() -> None:
+    """Its headings, in its order (its guide to VMs from templates), and the equivalents in English."""
+    for name, titles in TASKS.items():
+        found = [heading.title for heading in document(name).headings]
+        positions = [next((i for i, title in enumerate(found) if title.endswith(task)), -1) for task in titles]
+        assert -1 not in positions, titles[positions.index(-1)]
+        assert positions == sorted(positions)
+    assert len(set(map(len, TASKS.values()))) == 1
+
+
+TASKS = {
+    "guide.ko.md": [
+        "템플릿으로 가상머신 추가", "배포 인프라 선택", "템플릿/ISO", "컴퓨터 오퍼링", "데이터 디스크", "5 네트워크",
+        "SSH 키 쌍", "확장 모드", "상세", "ISO를 이용한 가상머신 추가", "가상머신 정지/시작/재시작", "가상머신 정지",
+        "가상머신 시작", "가상머신 재시작", "가상머신 스냅샷 관리", "가상머신 스냅샷 생성", "가상머신 스냅샷 복원",
+        "가상머신 스냅샷 삭제", "가상머신 삭제", "파기된 가상머신의 복원", "콘솔 보기",
+    ],
+    "guide.md": [
+        "Deploy a VM from a template", "Infrastructure", "Template or ISO", "Compute offering", "Data disks",
+        "5 Networks", "SSH key pairs", "Advanced mode", "Details", "Deploy a VM from an ISO image",
+        "Stop, start, restart", "Stop a VM", "Start a VM", "Restart a VM", "VM snapshots", "Create a VM snapshot",
+        "Restore a VM snapshot", "Delete a VM snapshot", "Remove a VM", "Recover a VM", "See a console",
+    ],
+}  # fmt: skip
+
+
 def outline(doc: Document) -> list[tuple[int, str]]:
     """The YAML blocks, each with the number of the section that it is in."""
     lines = [heading.line for heading in doc.headings]

@@ -290,7 +290,7 @@ error:
 from collections.abc import Mapping
 from typing import Any
 
-from ..module_utils.core.usecase.vm import apply_vm
+from ..module_utils.core.usecase.start_elsewhere import apply_vm_on_host
 from ..module_utils.face.convert import vm_spec
 from ..module_utils.face.runner import Work, run
 from ..module_utils.face.vm_options import VM_OPTIONS
@@ -299,7 +299,7 @@ from ..module_utils.face.vm_options import VM_OPTIONS
 def prepare(options: Mapping[str, Any]) -> Work:
     """Checks the options, and returns what is to be done with them."""
     spec = vm_spec(options)
-    return lambda infrastructure: apply_vm(infrastructure, spec)
+    return lambda infrastructure: apply_vm_on_host(infrastructure, spec)
 
 
 def main() -> None:

@@ -26,12 +26,13 @@ from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.vm import
 
 from .memory_calls import Process, reads, writes, writes_unlocked
 from .memory_devices import MemoryDevices
+from .memory_moves import MemoryMoves, forget_state, start_state
 from .memory_networks import MemoryNetworks
 from .memory_snapshots import MemorySnapshots
 from .memory_state import QCOW2_HEADER, Guest, MemoryDomain, MemoryPool, MemoryState, MemoryVolume, qcow2_bytes
 
 
-class MemoryHost(MemoryDevices, MemorySnapshots, MemoryNetworks):
+class MemoryHost(MemoryDevices, MemorySnapshots, MemoryNetworks, MemoryMoves):
     """The whole port over a MemoryState; its log and its faults are those of Calls."""
 
     def __init__(
@@ -139,13 +140,14 @@ class MemoryHost(MemoryDevices, MemorySnapshots, MemoryNetworks):
         domain.config = replace(domain.config, domain_name=domain_name)
 
     @writes
-    def undefine(self, vm_id: str, boot_left: tuple[str, ...] = ()) -> None:
+    def undefine(self, vm_id: str, boot_left: tuple[str, ...] = (), keep_state: bool = False) -> None:
         domain = self.state.domains.get(vm_id)
         if domain and domain.active:
             domain.transient = True
         elif domain:
             del self.state.domains[vm_id]
-            self.state.boot_state -= {(vm_id, kind) for kind in (*domain.config.boot_state, *boot_left)}
+            if not keep_state:
+                forget_state(self.state, domain.config, (*domain.config.boot_state, *boot_left))
 
     @writes
     def set_autostart(self, vm_id: str, on: bool) -> None:
@@ -167,7 +169,7 @@ class MemoryHost(MemoryDevices, MemorySnapshots, MemoryNetworks):
                 raise AblestackError(Code.INVALID_STATE, f"network '{nic.network}' is not active")
         domain.live, domain.power = domain.config, Power.RUNNING
         domain.guest.boots += 1
-        self.state.boot_state |= {(vm_id, kind) for kind in domain.config.boot_state}
+        start_state(self.state, domain.config)
         for nic in domain.config.nics:
             self._network(nic.network).lease(nic.mac, domain.config.domain_name)
 

@@ -7,11 +7,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from ipaddress import ip_address
+from itertools import count
 from threading import RLock
 from typing import Any
 from uuid import uuid4
 
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.errors import AblestackError, Code
+from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.migration import StateFile
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.resources import (
     BridgeFacts,
     Lease,
@@ -26,6 +28,7 @@ from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.vm import
 QCOW2_MAGIC = b"QFI\xfb"
 QCOW2_HEADER = 512  # bytes our made-up images keep before their payload
 OVERLAY_SIZE = 200 * 1024  # what an empty qcow2 takes on disk
+_CHANGES = count(1)
 ACTIVE = (Power.RUNNING, Power.PAUSED, Power.SHUTDOWN)
 
 
@@ -70,6 +73,7 @@ class MemoryDomain:
     kept: list[Any] = field(default_factory=list)  # of memory_snapshots.Kept
     guest: Guest = field(default_factory=Guest)
     transient: bool = False  # undefined while it ran
+    moves_for: int = 0  # so many looks it is still being sent elsewhere
 
     @property
     def active(self) -> bool:
@@ -91,6 +95,7 @@ class MemoryVolume:
     mode: int = 0o600
     reserved: int = 0  # bytes taken whatever the content is (fat provisioning)
     building: bool = False
+    changed: str = field(default_factory=lambda: str(next(_CHANGES)))  # tells files apart, whatever is in them
 
     @property
     def allocation(self) -> int:
@@ -144,6 +149,7 @@ class MemoryPool:
             allocation=volume.allocation,
             format=volume.format,
             backing=volume.backing,
+            changed=volume.changed,
         )
 
     def take(self, spec: VolumeSpec, volume: MemoryVolume) -> None:
@@ -210,9 +216,11 @@ class MemoryState:
         self.lock = RLock()
         self.moments = 0
         self.domains: dict[str, MemoryDomain] = {}
+        self.lacks = ""  # what its processor has not, in words: then it refuses every running guest
         self.pools: dict[str, MemoryPool] = {}
         self.networks: dict[str, MemoryNetwork] = {}
-        self.boot_state: set[tuple[str, str]] = set()  # NVRAM and TPM state in files: (id, VmConfig.boot_state's name)
+        self.peers: dict[str, MemoryState] = {}  # other hosts, by the URI they are reached at
+        self.files: dict[tuple[str, str], StateFile] = {}  # NVRAM and TPM state: by id and VmConfig.boot_state's name
         self.bridges: dict[str, BridgeFacts] = {"br0": BridgeFacts("br0", "linux")}
         self.facts: Mapping[str, Any] = {
             "cpus": 8,
@@ -259,6 +267,11 @@ class MemoryState:
 
     def __setstate__(self, values: dict[str, Any]) -> None:
         vars(self).update(values, lock=RLock())
+
+    @property
+    def boot_state(self) -> set[tuple[str, str]]:
+        """What there is of NVRAM and TPM state, by id and kind."""
+        return set(self.files)
 
     def count(self) -> int:
         """One more than last time: what a clock would say of two things that happen."""

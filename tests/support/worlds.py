@@ -139,12 +139,18 @@ class World:
 
 
 def make_world(
-    hosts: int = 1, template: bool = True, implicit: bool = False, host_values: Any = None, **sections: Any
+    hosts: int = 1,
+    template: bool = True,
+    implicit: bool = False,
+    host_values: Any = None,
+    shared: bool = False,
+    **sections: Any,
 ) -> World:
     """A site of so many hosts, kvm01, kvm02, …
 
     `host_values` maps a host's name to what its catalog entry says beside name and URI, `sections` replace or add
-    sections of the catalog; `implicit` gives the catalog of a task that names one URI.
+    sections of the catalog; `implicit` gives the catalog of a task that names one URI; `shared` gives all hosts the
+    same storage.
     """
     names = [f"kvm{number:02}" for number in range(1, hosts + 1)]
     entries = [{"name": name, "uri": f"memory://{name}/system", **(host_values or {}).get(name, {})} for name in names]
@@ -154,10 +160,14 @@ def make_world(
     states = {name: MemoryState() for name in names}
     for spec in catalog.hosts:
         state = states[spec.name]
+        state.peers = {other.peer_uri: states[other.name] for other in catalog.hosts if other is not spec}
         for pool in sorted({spec.pool, spec.templates}):
-            state.add_pool(pool)
+            if shared and state is not states[names[0]]:
+                state.pools[pool] = states[names[0]].pools[pool]
+            else:
+                state.add_pool(pool)
         for network in (DEFAULT_NETWORK, MANAGED_NETWORK):
             state.add_network(replace(network))
-        if template:
+        if template and not (shared and state is not states[names[0]]):
             put_template(state.pools[spec.templates])
     return World(catalog, states)

@@ -44,7 +44,14 @@ def test_a_pool_of_another_kind() -> None:
 
 def test_a_volume() -> None:
     assert read_volume(golden("libvirt-volume.xml"), "default") == VolumeFacts(
-        "default", "t2.qcow2", "/srv/default/t2.qcow2", 1 << 30, 200704, "qcow2", "/srv/default/t1.qcow2"
+        "default",
+        "t2.qcow2",
+        "/srv/default/t2.qcow2",
+        1 << 30,
+        200704,
+        "qcow2",
+        "/srv/default/t1.qcow2",
+        changed="1795371171.052956837",
     )
     assert read_volume("<volume><name>a</name><capacity>7</capacity></volume>", "p") == VolumeFacts(
         "p", "a", "", 7, 0, "raw"

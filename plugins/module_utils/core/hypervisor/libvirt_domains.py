@@ -19,6 +19,7 @@ from .translate import code_of, libvirt
 
 # What goes with a definition, newest first: a host that does not know the last refuses them all.
 _UNDEFINE = ("MANAGED_SAVE", "SNAPSHOTS_METADATA", "NVRAM", "CHECKPOINTS_METADATA", "TPM")
+_KEEP_STATE = ("MANAGED_SAVE", "SNAPSHOTS_METADATA", "KEEP_NVRAM", "CHECKPOINTS_METADATA", "KEEP_TPM")
 
 
 def power_of(state: int) -> Power:
@@ -162,7 +163,7 @@ class LibvirtDomains(Session):
             id=holder,
         )
 
-    def undefine(self, vm_id: str, boot_left: tuple[str, ...] = ()) -> None:
+    def undefine(self, vm_id: str, boot_left: tuple[str, ...] = (), keep_state: bool = False) -> None:
         try:
             domain = self._domain(vm_id)
         except AblestackError as error:
@@ -177,7 +178,7 @@ class LibvirtDomains(Session):
         with self._asks(f"remove the definition of {self._vm(vm_id)}"):
             if boot_left:
                 self._take_along(domain, boot_left)
-            self._undefine(domain)
+            self._undefine(domain, _KEEP_STATE if keep_state else _UNDEFINE)
         self._forget(vm_id)
 
     def _take_along(self, domain: Any, boot_left: tuple[str, ...]) -> None:
@@ -186,14 +187,14 @@ class LibvirtDomains(Session):
         config = read_domain(document.text)
         for left in boot_left:
             if left != "tpm":
-                self._undefine(self._connection.defineXML(nvram_holder(config, left).text))
+                self._undefine(self._connection.defineXML(nvram_holder(config, left).text), _UNDEFINE)
         if "tpm" in boot_left:
             apply(document, config, replace(config, tpm=True))
             self._connection.defineXML(document.text)
 
     @staticmethod
-    def _undefine(domain: Any) -> None:
-        flags = [getattr(libvirt, f"VIR_DOMAIN_UNDEFINE_{name}", 0) for name in _UNDEFINE]
+    def _undefine(domain: Any, names: tuple[str, ...]) -> None:
+        flags = [getattr(libvirt, f"VIR_DOMAIN_UNDEFINE_{name}", 0) for name in names]
         while True:
             try:
                 domain.undefineFlags(sum(flags))

@@ -15,6 +15,7 @@ from ..model.resources import HostFacts
 from ..xml.host_mapping import read_abilities, read_pool
 from .libvirt_devices import LibvirtDevices
 from .libvirt_domains import LibvirtDomains
+from .libvirt_moves import LibvirtMoves
 from .libvirt_networks import LibvirtNetworks
 from .libvirt_power import Events
 from .libvirt_snapshots import LibvirtSnapshots
@@ -23,7 +24,7 @@ from .translate import code_of, libvirt
 MACHINE = "q35"
 
 
-class LibvirtHost(LibvirtDomains, LibvirtDevices, LibvirtSnapshots, LibvirtNetworks):
+class LibvirtHost(LibvirtDomains, LibvirtDevices, LibvirtSnapshots, LibvirtNetworks, LibvirtMoves):
     """port.Host."""
 
     def __init__(self, spec: HostSpec, connection: Any, read_only: bool, open_reader: Callable[[], Any]) -> None:

@@ -198,7 +198,7 @@ class LibvirtStorage(Session):
                 head = b""
                 for chunk in chunks:
                     head = (head + chunk[: len(_QCOW2_MAGIC)])[: len(_QCOW2_MAGIC)]
-                    _send(stream, chunk)
+                    send(stream, chunk)
                 stream.finish()
             except BaseException:
                 with suppress(libvirt.libvirtError):
@@ -225,7 +225,7 @@ class LibvirtStorage(Session):
                     end()
 
 
-def _send(stream: Any, chunk: bytes) -> None:
+def send(stream: Any, chunk: bytes) -> None:
     """All of a chunk: libvirt may take less than it is given."""
     at = 0
     while at < len(chunk):

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Protocol
 
 from ..model.catalog import HostSpec
+from ..model.migration import GuestNeeds, StateFile, Transfer
 from ..model.resources import (
     BridgeFacts,
     DnsRecord,
@@ -68,8 +69,9 @@ class Domains(Protocol):
     def rename(self, vm_id: str, domain_name: str) -> None:
         """Atomic; AlreadyExists when that name is taken, NotFound when the domain is gone."""
 
-    def undefine(self, vm_id: str, boot_left: tuple[str, ...] = ()) -> None:
-        """Removes the definition with NVRAM, TPM state and snapshot metadata; volumes stay. Gone already is fine.
+    def undefine(self, vm_id: str, boot_left: tuple[str, ...] = (), keep_state: bool = False) -> None:
+        """Removes the definition with snapshot metadata, and unless `keep_state` with NVRAM and TPM state; volumes
+        stay. Gone already is fine.
 
         `boot_left` names the NVRAM and TPM state of before that go too (VmRecord.boot_left).
         """
@@ -315,7 +317,40 @@ class Networks(Protocol):
         """Stops it, whoever uses it; stopped already is fine."""
 
 
-class Host(Domains, Devices, Guests, Storage, Snapshots, Networks, Protocol):
+class Moves(Protocol):
+    """What moves a VM to another host, and tells whether it could live there."""
+
+    def guest_needs(self, vm_id: str) -> GuestNeeds:
+        """What the VM needs of a host, of the processor only while it runs."""
+
+    def refuses_guest(self, needs: GuestNeeds) -> str:
+        """Why a guest with these needs cannot run here, in libvirt's words; empty where it can."""
+
+    def is_moving(self, vm_id: str) -> bool:
+        """Whether this host is sending it to another one right now, for whomever."""
+
+    def move(self, vm_id: str, transfer: Transfer) -> None:
+        """Hands it over to another host, definition and, where it runs, the running guest.
+
+        The host's own daemon does it, to its end also without us; the definition here goes when the other host has it.
+        """
+
+    def fresh_volume(self, pool: str, name: str) -> VolumeFacts | None:
+        """The volume as the pool's folder shows it now, also where another host made it; None where there is none."""
+
+    def firmware_state(self, config: VmConfig, kinds: tuple[str, ...]) -> tuple[StateFile, ...]:
+        """The files of its firmware variables and its TPM, of these kinds (VmConfig.boot_state); none where it never
+        ran.
+        """
+
+    def put_firmware_state(self, config: VmConfig, files: tuple[StateFile, ...]) -> None:
+        """Makes these files what its firmware and TPM will find."""
+
+    def drop_firmware_state(self, config: VmConfig, files: tuple[StateFile, ...]) -> None:
+        """Deletes these; gone already is fine."""
+
+
+class Host(Domains, Devices, Guests, Storage, Snapshots, Networks, Moves, Protocol):
     """One connected KVM host. A read-only one refuses every write by itself."""
 
     spec: HostSpec

@@ -27,6 +27,7 @@ class HostSpec:
     """One KVM host. `pool` holds VM disks (primary storage), `template_pool` templates and ISOs.
 
     `shared_pools` are pools that hold the same files on every host that names them so.
+    `migration_uri` is its URI as other hosts reach it, where that is another one than ours.
     """
 
     name: str
@@ -41,6 +42,14 @@ class HostSpec:
     shared_pools: tuple[str, ...] = ()
     virt_type: str = "auto"
     cpu_mode: str = "auto"
+    migration_uri: str = ""
+
+    @property
+    def peer_uri(self) -> str:
+        """The URI by which another host's daemon connects it to migrate a VM to it; empty where there is none."""
+        if self.migration_uri or self.uri.partition("://")[2].partition("/")[0]:
+            return self.migration_uri or self.uri
+        return ""
 
     @property
     def templates(self) -> str:

@@ -67,6 +67,7 @@ def _host(data: Any, place: str) -> HostSpec:
             "shared_pools": _strings,
             "virt_type": _one_of(("auto", "kvm", "qemu")),
             "cpu_mode": _text,
+            "migration_uri": _uri,
         },
     )
     for key in ("name", "uri"):

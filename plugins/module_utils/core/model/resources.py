@@ -45,7 +45,11 @@ class PoolFacts:
 
 @dataclass(frozen=True)
 class VolumeFacts:
-    """A volume; sizes in bytes, `backing` the path of the image it stands on."""
+    """A volume; sizes in bytes, `backing` the path of the image it stands on.
+
+    `changed` is when anything about its file last changed (its ctime, to the nanosecond): what two hosts show of one
+    file is the same, and of two files never.
+    """
 
     pool: str
     name: str
@@ -54,6 +58,7 @@ class VolumeFacts:
     allocation: int
     format: str
     backing: str = ""
+    changed: str = ""
 
 
 @dataclass(frozen=True)

@@ -38,6 +38,7 @@ class Phase(str, Enum):
     STARTING = "starting"  # complete on disk, the first start was wanted and may not have happened
     RESTARTING = "restarting"  # it ran, was stopped for a change, and has to run again
     REINSTALLING = "reinstalling"  # its root disk is being made anew
+    MIGRATING = "migrating"  # on its way from one host to another: two may know it
     DESTROYED = "destroyed"
     RECOVERING = "recovering"  # claimed to be recovered; the name says whether it got its own back
     EXPUNGING = "expunging"
@@ -61,7 +62,8 @@ class Owner:
 class Mark:
     """The lifecycle mark: the phase, since when, and who works on it. `delete_data_disks` are disk names.
 
-    `runs` tells that it has to run when that is done.
+    `runs` tells that it has to run when that is done. Of a migration: the names of both hosts, and the targets of the
+    disks whose content goes along.
     """
 
     phase: Phase = Phase.SETTLED
@@ -70,6 +72,9 @@ class Mark:
     delete_data_disks: tuple[str, ...] = ()
     owner: Owner | None = None
     runs: bool = False
+    source: str = ""
+    target: str = ""
+    copies: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -248,6 +253,8 @@ class VmFacts:
             return "Expunging"
         if not self.exists:
             return "Destroyed"
+        if self.phase is Phase.MIGRATING:
+            return "Migrating"
         if self.phase in (Phase.DEPLOYING, Phase.STARTING, Phase.RESTARTING) and not self.is_active:
             return "Starting"
         return {

@@ -126,7 +126,7 @@ def _refuse_other_origin(request: VmRequest, vm: VmFacts, edits: Edits) -> None:
                 AblestackError(
                     Code.INVALID_STATE,
                     f"VM '{vm.name}' is on {what} '{own}', not on '{wanted}'",
-                    "leave the placement out: a VM that exists is not moved",
+                    "leave the placement out, or move it with ablestack_vm_migrate",
                 )
             )
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ..model.errors import AblestackError, Code
+from ..model.migration import half_moved
 from ..model.plan_parts import RESTART, Change, Plan
 from ..model.values import UNSET
 from ..model.vm import Mark, Phase, VmFacts
@@ -35,6 +36,8 @@ def plan_vm(request: VmRequest) -> Plan[VmFacts]:
     spec, vm = request.spec, request.existing
     if vm is not None and vm.record is None:
         raise not_managed(vm)
+    if vm is not None and vm.phase is Phase.MIGRATING:
+        raise half_moved(vm)
     if spec.state == "destroyed":
         return plan_destroy(request)
     if spec.state == "recovered":

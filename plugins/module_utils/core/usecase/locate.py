@@ -11,6 +11,7 @@ from typing import Union
 
 from ..hypervisor.port import Host
 from ..model.errors import AblestackError, Code, invalid
+from ..model.migration import homes
 from ..model.naming import claim_generation, vm_name_of
 from ..model.vm import DomainRef, VmFacts
 from ..model.vm_spec import VmSpec
@@ -26,13 +27,14 @@ _PAUSE = 1.0  # seconds between two looks at such a VM
 class Located:
     """What was found of one VM name or id. `destroyed` is newest first; `unreachable` are the hosts not asked.
 
-    `listed` has by host the listing it was found in.
+    `listed` has by host the listing it was found in, `twin` is what another host has of a VM on its way.
     """
 
     existing: VmFacts | None = None
     destroyed: tuple[VmFacts, ...] = ()
     unreachable: Mapping[str, AblestackError] = field(default_factory=dict)
     listed: Mapping[str, tuple[DomainRef, ...]] = field(default_factory=dict)
+    twin: VmFacts | None = None
 
     @property
     def vms(self) -> tuple[VmFacts, ...]:
@@ -83,7 +85,7 @@ def locate_all(infra: Infrastructure, wanted: Sequence[VmSpec]) -> list[Found]:
         for vm in on_host.vms:
             rows.setdefault(vm.name.lower(), []).append(vm)
     unreadable = {key: error for on_host in found.values() for key, error in on_host.unreadable.items()}
-    by_id = {vm.id: vm for on_host in found.values() for vm in on_host.vms if vm.id in ids}
+    by_id = {vm.id: vm for vm in homes(vm for on_host in found.values() for vm in on_host.vms) if vm.id in ids}
     places = [_found(spec, rows, by_id, unreadable, unreachable) for spec in wanted]
     return [replace(place, listed=listed) if isinstance(place, Located) else place for place in places]
 
@@ -118,7 +120,8 @@ def _found(
         return error
     if chosen and chosen.name.lower() != key:
         return invalid(f"the VM with id {spec.id} is named '{chosen.name}', not '{spec.name}'", "give one of the two")
-    vms = rows.get(key, [])
+    every = rows.get(key, [])
+    vms = homes(every)
     existing = [vm for vm in vms if vm.exists and (chosen is None or not chosen.exists or vm is chosen)]
     if len(existing) > 1:
         places = ", ".join(sorted(f"{vm.host.name} ({vm.id})" for vm in existing))
@@ -129,7 +132,9 @@ def _found(
         )
     gone = [vm for vm in vms if not vm.exists and (not spec.id or vm is chosen)]
     gone.sort(key=lambda vm: (vm.record.mark.since if vm.record else "", vm.id), reverse=True)
-    return Located(existing[0] if existing else None, tuple(gone), unreachable)
+    found = existing[0] if existing else None
+    twin = next((vm for vm in every if found and vm.id == found.id and vm is not found), None)
+    return Located(found, tuple(gone), unreachable, twin=twin)
 
 
 def locate(infra: Infrastructure, name: str, vm_id: str = "") -> Located:

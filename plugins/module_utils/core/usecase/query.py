@@ -10,6 +10,7 @@ from typing import Callable
 
 from ..hypervisor.port import SOURCES, Host
 from ..model.errors import AblestackError, Code
+from ..model.migration import homes
 from ..model.naming import vm_name_of
 from ..model.outcome import Outcome
 from ..model.vm import DomainRef, Power, VmFacts
@@ -81,7 +82,7 @@ def list_vms(
     """
     specs = infra.selected(wanted.zone, wanted.pod, wanted.cluster, wanted.hosts)
     found, errors = infra.on_hosts(lambda host: _on_host(infra, host, wanted, sources, accept), specs)
-    vms = [vm_view(vm) for on_host, _warnings in found.values() for vm in on_host]
+    vms = [vm_view(vm) for vm in homes(vm for on_host, _warnings in found.values() for vm in on_host)]
     vms.sort(key=lambda vm: (vm["name"].lower(), vm["created"], vm["id"]))
     unreachable = {name: error.sentence for name, error in errors.items()}
     warnings = tuple(warning for _vms, on_host in found.values() for warning in on_host)

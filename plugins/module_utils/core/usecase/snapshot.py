@@ -13,12 +13,13 @@ from typing import Any
 
 from ..hypervisor.port import Host
 from ..model.errors import AblestackError, Code
+from ..model.migration import half_moved
 from ..model.outcome import Outcome
 from ..model.plan_parts import Plan
 from ..model.snapshot import SnapshotSpec, SnapshotWorld
 from ..model.snapshot_view import diff_view, snapshot_view, snapshot_views, tree_text
 from ..model.values import time_text
-from ..model.vm import VmFacts
+from ..model.vm import Phase, VmFacts
 from ..plan.layers import is_known
 from ..plan.snapshot import SnapshotRequest, plan_snapshot
 from ..plan.snapshot_steps import Hold, MergeLayers
@@ -143,6 +144,8 @@ def _found(infra: Infrastructure, spec: SnapshotSpec, deadline: float) -> VmFact
             )
         mark = vm.record.mark if vm.record else None
         if mark is None or mark.owner is None or is_abandoned(mark):
+            if vm.phase is Phase.MIGRATING:
+                raise half_moved(vm)
             return vm
         if infra.check or time.monotonic() > deadline:
             raise AblestackError(

@@ -73,7 +73,7 @@ def _survey(host: Host, spec: VmSpec, catalog: Catalog, without: VmFacts | None)
     """Everything about one host; what it lacks is kept as an error, for the placement's reasons."""
     groups, nics = spec.affinity_groups or (), spec.networks or ()
     try:
-        members = _members(host, groups, without) if groups else {}
+        counted = members(host, groups, without) if groups else {}
         template, template_path = find_image(host, spec.template, "template")
         iso, iso_path = find_image(host, iso_of(spec), "ISO")
         facts = _facts(host, spec, catalog, template)
@@ -94,7 +94,7 @@ def _survey(host: Host, spec: VmSpec, catalog: Catalog, without: VmFacts | None)
         )
     except AblestackError as error:
         return _Found(None, {}, error)
-    return _Found(site, members)
+    return _Found(site, counted)
 
 
 def _facts(host: Host, spec: VmSpec, catalog: Catalog, template: Template | None) -> HostFacts:
@@ -286,7 +286,7 @@ def _others(host: Host, without: VmFacts | None, read: Callable[[DomainRef], VmF
     return every_vm(host, tuple(ref for ref in host.domains() if ref.id != gone), read)
 
 
-def _members(host: Host, groups: tuple[str, ...], without: VmFacts | None) -> dict[str, int]:
+def members(host: Host, groups: tuple[str, ...], without: VmFacts | None) -> dict[str, int]:
     """How many VMs of each affinity group are on the host, running or not."""
     count = dict.fromkeys(groups, 0)
     # The record is the same in both definitions, so that one of them will do.

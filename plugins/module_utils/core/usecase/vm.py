@@ -65,6 +65,11 @@ def apply_vm(infra: Infrastructure, spec: VmSpec) -> Outcome:
     (located,) = locate_settled(infra, (spec,))
     if isinstance(located, AblestackError):
         raise located
+    return apply_located(infra, spec, located)
+
+
+def apply_located(infra: Infrastructure, spec: VmSpec, located: Located) -> Outcome:
+    """The same for what was found of it."""
     if spec.state == "expunged":
         tasks = plan_expunge_tasks(infra, spec, located)
         for task in tasks:
@@ -75,10 +80,11 @@ def apply_vm(infra: Infrastructure, spec: VmSpec) -> Outcome:
     if after and has_addresses(task, after):
         after = with_addresses(infra.host(after.host.name), after)
     outcome = outcome_of(task, after)
-    return _waited(infra, spec, after, outcome) if after and asks_wait(infra, task, after) else outcome
+    return waited(infra, spec, after, outcome) if after and asks_wait(infra, task, after) else outcome
 
 
-def _waited(infra: Infrastructure, spec: VmSpec, vm: VmFacts, outcome: Outcome) -> Outcome:
+def waited(infra: Infrastructure, spec: VmSpec, vm: VmFacts, outcome: Outcome) -> Outcome:
+    """The same once the VM is as far as the task wants."""
     try:
         vm = wait_for(infra.host(vm.host.name), vm, spec.wait, spec.wait_timeout)
     except AblestackError as error:

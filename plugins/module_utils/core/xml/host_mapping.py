@@ -8,10 +8,13 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from ..model.errors import AblestackError, Code
+from ..model.migration import GuestNeeds
 from ..model.resources import PoolFacts, VolumeFacts, VolumeSpec
-from .document import Document, DocumentError, Size, Switch, Text
+from .document import Document, DocumentError, Size, Switch, Text, serialize
+from .domain_mapping import domain_of
 
 D = TypeVar("D", bound=Document)
+PASSTHROUGH = "host-passthrough"
 
 NETWORK_POOLS = ("netfs", "gluster", "rbd", "iscsi", "iscsi-direct")
 """The types of pools whose storage other machines serve."""
@@ -51,6 +54,7 @@ class VolumeElement(Document):
     allocation = Size("allocation", "bytes", "bytes")
     format = Text("target/format@type", "raw")
     backing = Text("backingStore/path")
+    changed = Text("target/timestamps/ctime")
 
 
 class NewVolumeElement(Document):
@@ -91,7 +95,8 @@ class CapabilitiesElement(Document):
         return [domain.get("type", "") for domain in self.element.findall(f"guest/arch[@name='{arch}']/domain")]
 
 
-def _parse(kind: type[D], text: str) -> D:
+def parse(kind: type[D], text: str) -> D:
+    """The document of that kind that libvirt gave as text."""
     try:
         return kind.parse(text)
     except DocumentError as error:
@@ -101,15 +106,22 @@ def _parse(kind: type[D], text: str) -> D:
 
 def read_pool(text: str) -> PoolFacts:
     """A pool's document."""
-    pool = _parse(PoolElement, text)
+    pool = parse(PoolElement, text)
     return PoolFacts(pool.name, pool.uuid, pool.type, pool.path, pool.capacity, pool.available, pool.source)
 
 
 def read_volume(text: str, pool: str) -> VolumeFacts:
     """A volume's document."""
-    volume = _parse(VolumeElement, text)
+    volume = parse(VolumeElement, text)
     return VolumeFacts(
-        pool, volume.name, volume.path, volume.capacity, volume.allocation, volume.format, volume.backing
+        pool=pool,
+        name=volume.name,
+        path=volume.path,
+        capacity=volume.capacity,
+        allocation=volume.allocation,
+        format=volume.format,
+        backing=volume.backing,
+        changed=volume.changed,
     )
 
 
@@ -139,7 +151,7 @@ class Abilities:
 
 def read_abilities(text: str) -> Abilities:
     """The domain capabilities: ways to run a guest, firmware kinds (uefi, secure), emulated TPM."""
-    abilities = _parse(AbilitiesElement, text)
+    abilities = parse(AbilitiesElement, text)
     uefi = abilities.allows("os", "firmware", "efi")
     secure = uefi and abilities.allows("os/loader", "secure", "yes")
     return Abilities(
@@ -152,5 +164,26 @@ def read_abilities(text: str) -> Abilities:
 
 def read_virt_types(text: str) -> tuple[str, ...]:
     """The ways to run a guest that the host's capabilities name, the fast one first."""
-    found = _parse(CapabilitiesElement, text).domain_types("x86_64")
+    found = parse(CapabilitiesElement, text).domain_types("x86_64")
     return tuple(kind for kind in ("kvm", "qemu") if kind in found)
+
+
+def guest_needs(definition: str) -> GuestNeeds:
+    """What a domain needs of its host, of the processor only where the definition is that of a running one."""
+    domain = domain_of(definition)
+    cpu = domain.element.find("cpu")
+    needs = GuestNeeds(domain.machine, domain.type)
+    if not domain.running_id or cpu is None:
+        return needs
+    return GuestNeeds(domain.machine, domain.type, PASSTHROUGH if domain.cpu_mode == PASSTHROUGH else serialize(cpu))
+
+
+def host_processor(capabilities: str) -> str:
+    """The host's own processor, which a guest has that was passed it through."""
+    cpu = parse(CapabilitiesElement, capabilities).element.find("host/cpu")
+    return "" if cpu is None else serialize(cpu)
+
+
+def folder_pool(name: str, folder: str) -> str:
+    """The document of a pool that shows one folder."""
+    return PoolElement(type="dir", name=name, path=folder).text

@@ -41,6 +41,9 @@ class MarkElement(_Ours):
     expunge_at = AnyText("@expunge-at")
     delete_data_disks = Names("delete@disk")
     runs = Switch("@runs")
+    source = AnyText("@source")
+    target = AnyText("@target")
+    copies = Names("copy@disk")
 
 
 class DiskRecordElement(_Ours):

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.hypervisor import libvirt_shell
+from ansible_collections.ablestack.kvm.plugins.module_utils.core.hypervisor.guest_answer import Answer
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.hypervisor.libvirt_shell import PIECE, LibvirtShell
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.errors import AblestackError, Code
 
@@ -32,7 +33,7 @@ class Agent:
         answer: Any = getattr(self, verb.replace("-", "_"))(
             **{key.replace("-", "_"): arguments[key] for key in arguments}
         )
-        return answer
+        return Answer(answer, "VM 'web1'")
 
     def guest_exec(self, **command: Any) -> dict[str, Any]:
         assert len(command.get("input_data", "")) <= 2 * PIECE

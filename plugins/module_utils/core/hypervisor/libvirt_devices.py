@@ -201,7 +201,8 @@ class LibvirtDevices(LibvirtGuests):
     def _online_memory(self, vm_id: str) -> None:
         """Guests whose rules leave new memory offline have it only then."""
         blocks = self._agent(vm_id, {"execute": "guest-get-memory-blocks"}, AGENT_TIME)
-        offline = [{"phys-index": block["phys-index"], "online": True} for block in blocks if not block["online"]]
+        dark = [block.number("phys-index") for block in blocks.rows() if not block.flag("online")]
+        offline = [{"phys-index": index, "online": True} for index in dark]
         if offline:
             asked = {"execute": "guest-set-memory-blocks", "arguments": {"mem-blks": offline}}
             self._agent(vm_id, asked, AGENT_TIME)

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import json
 import re
-from base64 import b64decode
 from collections import deque
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -17,6 +16,7 @@ from typing import Any
 
 from ..model.errors import AblestackError, Code
 from ..model.vm import VmFacts
+from .guest_answer import Answer
 from .libvirt_power import LibvirtPower
 from .libvirt_shell import LibvirtShell
 from .port import SOURCES
@@ -96,14 +96,15 @@ class LibvirtGuests(LibvirtPower):
     def agent_run(self, vm_id: str, command: tuple[str, ...], timeout: float) -> tuple[int, str]:
         until = monotonic() + timeout
         arguments = {"path": command[0], "arg": list(command[1:]), "capture-output": True}
-        pid = self._agent(vm_id, {"execute": "guest-exec", "arguments": arguments}, timeout)["pid"]
+        pid = self._agent(vm_id, {"execute": "guest-exec", "arguments": arguments}, timeout).number("pid")
         pause = 0.1
         while True:
             asked = {"execute": "guest-exec-status", "arguments": {"pid": pid}}
             status = self._agent(vm_id, asked, max(until - monotonic(), 1))
-            if status.get("exited"):
-                output = b64decode(status.get("out-data", "")) or b64decode(status.get("err-data", ""))
-                return int(status.get("exitcode", -1)), plain(output[:OUTPUT_LIMIT])
+            if status.flag("exited"):
+                output = status.data("out-data") or status.data("err-data")
+                code = status.number("exitcode") if status.has("exitcode") else -1
+                return code, plain(output[:OUTPUT_LIMIT])
             if monotonic() + pause > until:
                 raise AblestackError(
                     Code.AGENT_UNAVAILABLE,
@@ -113,13 +114,13 @@ class LibvirtGuests(LibvirtPower):
             pause = min(pause * 1.5, 1.0)
 
     def guest_shell(self, vm_id: str) -> LibvirtShell:
-        def ask(verb: str, **arguments: Any) -> Any:
+        def ask(verb: str, **arguments: Any) -> Answer:
             return self._agent(vm_id, {"execute": verb, "arguments": arguments}, SHELL_SECONDS)
 
         return LibvirtShell(ask, self._vm(vm_id))
 
-    def _agent(self, vm_id: str, message: Mapping[str, Any], timeout: float) -> Any:
-        """What the agent returns; AgentUnavailable where none answers in time."""
+    def _agent(self, vm_id: str, message: Mapping[str, Any], timeout: float) -> Answer:
+        """What the agent returns; AgentUnavailable where none answers in time, or no sense is in it."""
         import libvirt_qemu
 
         self._bound_agent(vm_id)
@@ -132,7 +133,7 @@ class LibvirtGuests(LibvirtPower):
             if told.code is Code.INTERNAL:  # before libvirt 9.2 an agent's own refusal has no code
                 told.code = Code.AGENT_UNAVAILABLE
             raise told from None
-        return json.loads(answer).get("return")
+        return Answer.of(answer, self._vm(vm_id))
 
     def console_tail(self, vm_id: str) -> Tail:
         tail = Tail(self._connection)

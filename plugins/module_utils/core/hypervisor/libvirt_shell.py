@@ -4,19 +4,20 @@
 
 from __future__ import annotations
 
-from base64 import b64decode, b64encode
+from base64 import b64encode
 from collections.abc import Iterable, Iterator
 from contextlib import nullcontext, suppress
 from time import sleep
 from typing import Any, Callable
 
 from ..model.errors import AblestackError, Code
+from .guest_answer import Answer
 
 PIECE = 64 * 1024
 """Bytes in one message. An agent reads a message to its end before it answers, and a slow guest is slow at that."""
 PAUSES = (0.01, 0.5)  # seconds between two looks whether a command has ended: the first, and the longest
 
-Ask = Callable[..., Any]
+Ask = Callable[..., Answer]
 """Asks the agent: a verb and its arguments; AgentUnavailable when there is no answer in time."""
 
 
@@ -32,19 +33,20 @@ class LibvirtShell:
         arguments: dict[str, Any] = {"path": command[0], "arg": list(command[1:]), "capture-output": True}
         if stdin:
             arguments["input-data"] = b64encode(stdin).decode()
-        pid = self._ask("guest-exec", **arguments)["pid"]
+        pid = self._ask("guest-exec", **arguments).number("pid")
         pause, longest = PAUSES
-        while not (status := self._ask("guest-exec-status", pid=pid)).get("exited"):
+        while not (status := self._ask("guest-exec-status", pid=pid)).flag("exited"):
             sleep(pause)
             pause = min(pause * 1.5, longest)
-        if status.get("out-truncated") or status.get("err-truncated"):
+        if status.flag("out-truncated") or status.flag("err-truncated"):
             raise AblestackError(
                 Code.UNSUPPORTED,
                 f"a command in {self._vm} prints more than its guest agent can tell",
                 "let it write to a file, and fetch that",
             )
-        code = status["exitcode"] if "exitcode" in status else 128 + int(status.get("signal", 0))
-        return int(code), b64decode(status.get("out-data", "")), b64decode(status.get("err-data", ""))
+        signal = status.number("signal") if status.has("signal") else 0
+        code = status.number("exitcode") if status.has("exitcode") else 128 + signal
+        return code, status.data("out-data"), status.data("err-data")
 
     def _reading(self, content: bytes, command: tuple[str, ...]) -> tuple[str, ...]:
         """The command, reading from a file that is gone as soon as it is open."""
@@ -72,15 +74,16 @@ class LibvirtShell:
     def _write(self, handle: int, piece: bytes) -> None:
         while piece:
             answer = self._ask("guest-file-write", handle=handle, **{"buf-b64": b64encode(piece).decode()})
-            piece = piece[answer["count"] :]
+            piece = piece[answer.number("count", len(piece)) :]
 
     def read(self, path: str) -> Iterator[bytes]:
         with _File(self._ask, path, "r") as handle:
             while True:
                 answer = self._ask("guest-file-read", handle=handle, count=PIECE)
-                if answer["count"]:
-                    yield b64decode(answer["buf-b64"])
-                if answer["eof"] or not answer["count"]:
+                count = answer.number("count", PIECE)
+                if count:
+                    yield answer.data("buf-b64")
+                if answer.flag("eof") or not count:
                     return
 
 
@@ -92,7 +95,7 @@ class _File:
         self._handle = -1
 
     def __enter__(self) -> int:
-        self._handle = self._ask("guest-file-open", path=self._path, mode=self._mode)
+        self._handle = self._ask("guest-file-open", path=self._path, mode=self._mode).number()
         return self._handle
 
     def __exit__(self, kind: type[BaseException] | None, *_error: object) -> None:

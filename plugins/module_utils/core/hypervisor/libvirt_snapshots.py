@@ -59,13 +59,14 @@ class LibvirtSnapshots(LibvirtGuests, LibvirtStorage):
         try:
             info = self._agent(vm_id, {"execute": "guest-info"}, AGENT_RESPONSE)
             status = self._agent(vm_id, {"execute": "guest-fsfreeze-status"}, AGENT_RESPONSE)
+            commands = {row.text("name"): row.flag("enabled") for row in info.rows("supported_commands")}
+            version = "".join(filter(str.isprintable, info.text("version")))[:40]
         except AblestackError as error:
             if error.code in (Code.AGENT_UNAVAILABLE, Code.UNSUPPORTED, Code.INVALID_STATE):
                 return None
             raise
-        frozen = status == "frozen"
-        commands = {row["name"]: bool(row.get("enabled")) for row in info.get("supported_commands", ())}
-        return Agent(str(info.get("version", "")), frozen, frozen or commands.get("guest-fsfreeze-freeze", False))
+        frozen = status.value == "frozen"
+        return Agent(version, frozen, frozen or commands.get("guest-fsfreeze-freeze", False))
 
     def thaw(self, vm_id: str) -> None:
         self._bound_agent(vm_id)

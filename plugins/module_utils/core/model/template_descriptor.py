@@ -21,6 +21,7 @@ MIN_SIZE = 4096
 MAX_SIZE = 1024 * 1024
 """Bytes; a larger file is none of ours and is not read."""
 _UNWRITTEN = Mark(Phase.DEPLOYING)
+_KINDS = {"str": str, "int": int, "bool": bool}  # of the fields, as their annotations name them
 
 
 def encode_descriptor(template: Template) -> bytes:
@@ -41,9 +42,12 @@ def decode_descriptor(content: bytes) -> Template:
         since = _claim(data).since
         raise AblestackError(Code.INVALID_STATE, f"its image is not complete: somebody began to write it at {since}")
     try:
-        known = {entry.name for entry in fields(Template)}
         labels = tuple(sorted((str(key), str(value)) for key, value in data.pop("labels", {}).items()))
-        return Template(**{key: value for key, value in data.items() if key in known}, labels=labels)
+        kinds = {entry.name: _KINDS[str(entry.type)] for entry in fields(Template) if str(entry.type) in _KINDS}
+        values = {key: value for key, value in data.items() if key in kinds}
+        if any(type(value) is not kinds[key] for key, value in values.items()):
+            raise TypeError
+        return Template(**values, labels=labels)
     except (TypeError, AttributeError) as error:
         raise AblestackError(Code.INVALID_STATE, "its descriptor is damaged") from error
 

@@ -9,9 +9,6 @@ from pathlib import Path
 from typing import Any, Callable
 
 import pytest
-from ansible.module_utils import _internal
-from ansible.module_utils.common import warnings
-from ansible.module_utils.testing import patch_module_args
 
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.errors import AblestackError, Code, invalid
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.outcome import Incomplete, Outcome
@@ -19,6 +16,7 @@ from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.values im
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.usecase.infrastructure import Infrastructure
 from ansible_collections.ablestack.kvm.plugins.module_utils.face import runner
 from ansible_collections.ablestack.kvm.plugins.module_utils.face.runner import plain, run
+from support.module_process import as_on_a_host, module_arguments
 
 OPTIONS: dict[str, dict[str, Any]] = {
     "name": {"type": "str"},
@@ -62,14 +60,9 @@ def hosts(monkeypatch: pytest.MonkeyPatch) -> list[Host]:
 
 
 @pytest.fixture(autouse=True)
-def _as_on_a_host(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Other tests of this process import the controller's side of Ansible, which changes where warnings go."""
-    monkeypatch.setattr(_internal, "is_controller", False)
-    earlier = dict(warnings._global_warnings)
-    warnings._global_warnings.clear()
-    yield
-    warnings._global_warnings.clear()
-    warnings._global_warnings.update(earlier)
+def _as_on_a_host() -> Iterator[None]:
+    with as_on_a_host():
+        yield
 
 
 Result = Callable[..., tuple[dict[str, Any], str]]
@@ -81,7 +74,7 @@ def result(hosts: list[Host], capsys: pytest.CaptureFixture[str], monkeypatch: p
     monkeypatch.delenv("ABLESTACK_CATALOG", raising=False)
 
     def of(work: Callable[[Infrastructure], Any], reads_only: bool = False, **args: Any) -> tuple[dict[str, Any], str]:
-        with patch_module_args(args), pytest.raises(SystemExit) as end:
+        with module_arguments(args), pytest.raises(SystemExit) as end:
             run(OPTIONS, lambda options: work, reads_only=reads_only)
         printed = capsys.readouterr()
         answer: dict[str, Any] = json.loads(printed.out)
@@ -156,7 +149,7 @@ def test_the_module_s_own_options_are_checked_before_any_catalog_is_read(
         assert set(options) == set(OPTIONS)
         raise invalid("name is wrong")
 
-    with patch_module_args({"catalog_file": str(tmp_path / "none.yml")}), pytest.raises(SystemExit):
+    with module_arguments({"catalog_file": str(tmp_path / "none.yml")}), pytest.raises(SystemExit):
         run(OPTIONS, prepare)
     assert json.loads(capsys.readouterr().out)["msg"] == "name is wrong."
 
@@ -173,7 +166,7 @@ def test_a_failure_is_one_sentence_and_an_error_to_branch_on(result: Result) -> 
         "hint": "delete its VMs first",
         "details": {"vms": ["web01"], "kind": "red"},
     }
-    assert set(answer) == {"failed", "msg", "error", "invocation"}
+    assert set(answer) - {"invocation"} == {"failed", "msg", "error"}  # newer releases leave that to the controller
 
 
 def test_a_failure_of_a_part_still_tells_what_was_done(result: Result) -> None:
@@ -311,7 +304,7 @@ def test_a_secret_within_an_option_is_masked_in_results_and_in_the_system_s_log(
     logged: list[str] = []
     monkeypatch.setattr(runner.Module, "log", lambda _self, msg, log_args=None: logged.append(f"{msg} {log_args}"))
     args = {"vms": [{"name": "a", "user_data": TWO_LINES}], "defaults": {"user_data": "other hunter2"}, **more}
-    with patch_module_args({"uri": "test:///default", **args}), pytest.raises(SystemExit):
+    with module_arguments({"uri": "test:///default", **args}), pytest.raises(SystemExit):
         run(NESTED, lambda options: lambda _infrastructure: Outcome(result={"given": options["vms"]}))
     text = capsys.readouterr().out
     answer = json.loads(text)

@@ -38,6 +38,9 @@ check_ansible_lint() { ansible-lint --offline --profile production --strict; }
 
 check_changelog() { antsibull-changelog lint; }
 
+# What a release would make of the fragments that are committed.
+check_release() { "$ROOT/requirements/release.sh" --dry-run; }
+
 check_docs() { antsibull-docs lint-collection-docs --plugin-docs --validate-collection-refs=all .; }
 
 # Everything as HTML, without a warning, and every link between the pages.

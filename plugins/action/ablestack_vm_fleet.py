@@ -20,7 +20,6 @@ from ansible import constants as C  # noqa: N812 - as everywhere in Ansible
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 from ansible.utils.vars import merge_hash
-from ansible.vars.clean import remove_internal_keys
 
 from ansible_collections.ablestack.kvm.plugins.module_utils.face.progress import FILE_VARIABLE, Progress
 
@@ -84,8 +83,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         except ValueError:
             output = {"module_stdout": told["stdout"], "module_stderr": told["stderr"], "rc": told["rc"]}
             return {"failed": True, "msg": "the module ended without a result", **output}
-        remove_internal_keys(done)
-        return {**done, "_ansible_parsed": True}
+        # not by Ansible's own function for it, which newer releases have no more
+        return {key: value for key, value in done.items() if not key.startswith("_ansible_")}
 
     def _tell(self, line: str) -> None:
         Display().display(f"{self._task.get_name()}: {line}", color=C.COLOR_VERBOSE, screen_only=True)

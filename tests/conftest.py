@@ -42,9 +42,9 @@ settings.load_profile("ablestack")
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
     """What has been shown of faults and races, at the end of a run that tested them."""
-    from support.fault_report import fault_table
+    from support.fault_report import shown
 
     reports = [report for found in terminalreporter.stats.values() for report in found]
     properties = [pair for report in reports for pair in getattr(report, "user_properties", ())]
-    for line in fault_table(properties):
+    for line in shown(properties):
         terminalreporter.write_line(line)

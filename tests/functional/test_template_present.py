@@ -378,6 +378,7 @@ def test_an_image_that_went_missing_comes_back_under_its_vms(world: World, image
     done = run(world, name="t", src=str(image))
     assert done.changed
     assert (done.template["display_text"], done.template["used_by"]) == ("words", ["web"])
+    assert contents(world)["kvm01"]["default/tmpl-t.qcow2"] == image.read_bytes()
 
 
 def test_a_descriptor_of_a_newer_version_is_left_alone(world: World, image: Path) -> None:

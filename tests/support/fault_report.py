@@ -7,8 +7,28 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-NAME = "faults"
-"""The property in which a test tells (operation, fault, steps, cases, failures)."""
+NAME, RACES = "faults", "races"
+"""The properties in which tests tell (operation, fault, steps, cases, failures), and (race, *RACE_CELLS)."""
+RACE_CELLS = ("orders", "calls", "changed", "unchanged", "refused")
+
+
+def shown(properties: Iterable[tuple[str, Any]]) -> Iterator[str]:
+    """All that was shown; nothing where no such test ran."""
+    found = list(properties)
+    yield from fault_table(found)
+    yield from race_table(found)
+
+
+def race_table(properties: Iterable[tuple[str, Any]]) -> Iterator[str]:
+    """A line for each race, and the sums."""
+    rows = sorted(tuple(value) for name, value in properties if name == RACES)
+    if not rows:
+        return
+    width = max(len(name) for name, *_cells in rows) + 2
+    yield _line("race of eight", RACE_CELLS, width)
+    for name, *cells in rows:
+        yield _line(name, cells, width)
+    yield _line(f"{len(rows)} races", [sum(column) for column in zip(*(cells for _name, *cells in rows))], width)
 
 
 def fault_table(properties: Iterable[tuple[str, Any]]) -> Iterator[str]:

@@ -18,6 +18,7 @@ from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.resources
 )
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.vm import (
     DomainRef,
+    Hold,
     Power,
     VmConfig,
     VmFacts,
@@ -79,7 +80,8 @@ class MemoryHost(MemoryDevices, MemorySnapshots, MemoryNetworks, MemoryMoves):
     @reads
     def vm(self, ref: DomainRef) -> VmFacts:
         domain = self._domain(ref.id)
-        return VmFacts(self.spec, domain.power, domain.config, domain.live if domain.active else None)
+        live = domain.live if domain.active else None
+        return VmFacts(self.spec, domain.power, domain.config, live, holds=tuple(domain.holds.values()))
 
     @reads
     def glance(self, ref: DomainRef) -> VmFacts:
@@ -130,6 +132,16 @@ class MemoryHost(MemoryDevices, MemorySnapshots, MemoryNetworks, MemoryMoves):
         domain = self._domain(vm_id)
         domain.config = replace(domain.config, record=record)
         domain.live = replace(domain.live, record=record) if domain.live else None
+
+    @writes
+    def hold(self, vm_id: str, ours: Hold) -> tuple[Hold, ...]:
+        holds = self._domain(vm_id).holds
+        holds[ours.owner.token] = ours
+        return tuple(other for other in holds.values() if other != ours)
+
+    @writes
+    def let_go(self, vm_id: str, token: str) -> None:
+        self._domain(vm_id).holds.pop(token, None)
 
     @writes
     def rename(self, vm_id: str, domain_name: str) -> None:
@@ -330,6 +342,9 @@ class MemoryHost(MemoryDevices, MemorySnapshots, MemoryNetworks, MemoryMoves):
 
     @reads
     def facts(self) -> HostFacts:
+        return self._counted()
+
+    def _counted(self) -> HostFacts:
         if self._facts is None:
             running = [domain.live for domain in self.state.domains.values() if domain.active and domain.live]
             self._facts = HostFacts(
@@ -344,7 +359,7 @@ class MemoryHost(MemoryDevices, MemorySnapshots, MemoryNetworks, MemoryMoves):
     @reads
     def details(self) -> HostFacts:
         return replace(
-            self.facts(),
+            self._counted(),
             libvirt_version=self.state.facts["libvirt_version"],
             hypervisor_version=self.state.facts["hypervisor_version"],
             pools={name: pool.facts() for name, pool in self.state.pools.items() if pool.active},

@@ -23,7 +23,7 @@ from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.resources
     VolumeSpec,
 )
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.values import GIB
-from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.vm import Power, VmConfig
+from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.vm import Hold, Power, VmConfig
 
 QCOW2_MAGIC = b"QFI\xfb"
 QCOW2_HEADER = 512  # bytes our made-up images keep before their payload
@@ -74,6 +74,7 @@ class MemoryDomain:
     guest: Guest = field(default_factory=Guest)
     transient: bool = False  # undefined while it ran
     moves_for: int = 0  # so many looks it is still being sent elsewhere
+    holds: dict[str, Hold] = field(default_factory=dict)  # who works on it, by token
 
     @property
     def active(self) -> bool:

@@ -256,7 +256,12 @@ _SITES: dict[tuple[int, tuple[int, ...]], World] = {}
 
 def prepared(operation: Operation) -> World:
     """A site of the operation's own on which its task is to be run."""
-    return _after(operation.hosts, operation.before).copy()
+    return prepared_site(operation.hosts, operation.before)
+
+
+def prepared_site(hosts: int, before: tuple[Step, ...]) -> World:
+    """A site of so many hosts on which those tasks have been run."""
+    return _after(hosts, before).copy()
 
 
 def _after(hosts: int, steps: tuple[Step, ...]) -> World:

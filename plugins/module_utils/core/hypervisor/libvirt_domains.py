@@ -9,11 +9,19 @@ from dataclasses import replace
 from typing import Any
 
 from ..model.errors import AblestackError, Code
-from ..model.vm import DomainRef, Power, VmConfig, VmFacts, VmRecord
+from ..model.vm import DomainRef, Hold, Power, VmConfig, VmFacts, VmRecord
 from ..xml.boot_mapping import nvram_holder
 from ..xml.document import serialize
 from ..xml.domain_mapping import apply, domain_of, new_domain, read_domain, read_live, read_shown
-from ..xml.metadata_mapping import NAMESPACE, PREFIX, record_element
+from ..xml.metadata_mapping import (
+    HOLD_PREFIX,
+    NAMESPACE,
+    PREFIX,
+    hold_element,
+    hold_namespace,
+    read_holds,
+    record_element,
+)
 from .connection import Session
 from .translate import code_of, libvirt
 
@@ -73,7 +81,8 @@ class LibvirtDomains(Session):
         power = Power.OFF if live is None and ref.power is not Power.CRASHED else ref.power
         config = read_domain(stored)
         self._names[ref.id] = config.domain_name
-        return VmFacts(host=self.spec, power=power, config=config, live=live)
+        holds = read_holds(domain_of(stored)) if HOLD_PREFIX in stored else ()
+        return VmFacts(host=self.spec, power=power, config=config, live=live, holds=holds)
 
     def glance(self, ref: DomainRef) -> VmFacts:
         domain = self._domain(ref.id)
@@ -133,6 +142,19 @@ class LibvirtDomains(Session):
     def _set_metadata(self, vm_id: str, text: str, flags: int) -> None:
         kind = libvirt.VIR_DOMAIN_METADATA_ELEMENT
         self._domain(vm_id).setMetadata(kind, text, PREFIX, NAMESPACE, flags)
+
+    def hold(self, vm_id: str, ours: Hold) -> tuple[Hold, ...]:
+        token, text = ours.owner.token, serialize(hold_element(ours))
+        kind, stored = libvirt.VIR_DOMAIN_METADATA_ELEMENT, libvirt.VIR_DOMAIN_AFFECT_CONFIG
+        with self._asks(f"note who works on {self._vm(vm_id)}"):
+            self._domain(vm_id).setMetadata(kind, text, HOLD_PREFIX, hold_namespace(token), stored)
+            noted = read_holds(domain_of(self._domain(vm_id).XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE)))
+        return tuple(other for other in noted if other.owner.token != token)
+
+    def let_go(self, vm_id: str, token: str) -> None:
+        kind, stored = libvirt.VIR_DOMAIN_METADATA_ELEMENT, libvirt.VIR_DOMAIN_AFFECT_CONFIG
+        with self._asks(f"end the work on {self._vm(vm_id)}"):
+            self._domain(vm_id).setMetadata(kind, None, None, hold_namespace(token), stored)
 
     def rename(self, vm_id: str, domain_name: str) -> None:
         domain = self._domain(vm_id)

@@ -22,7 +22,7 @@ from ..model.resources import (
     VolumeSpec,
 )
 from ..model.snapshot import Agent, Merge, SnapshotFacts
-from ..model.vm import DiskConfig, DomainRef, NicConfig, VmConfig, VmFacts, VmRecord
+from ..model.vm import DiskConfig, DomainRef, Hold, NicConfig, VmConfig, VmFacts, VmRecord
 
 SOURCES = ("reservation", "lease", "agent")
 
@@ -65,6 +65,15 @@ class Domains(Protocol):
 
     def set_record(self, vm_id: str, record: VmRecord) -> None:
         """Replaces our metadata element, in the stored definition and in the running one."""
+
+    def hold(self, vm_id: str, ours: Hold) -> tuple[Hold, ...]:
+        """Notes in the stored definition who works on it, and tells of all others who noted that.
+
+        Of two who call it at once at least one is told of the other.
+        """
+
+    def let_go(self, vm_id: str, token: str) -> None:
+        """Removes the note of the owner with that token; gone already is fine."""
 
     def rename(self, vm_id: str, domain_name: str) -> None:
         """Atomic; AlreadyExists when that name is taken, NotFound when the domain is gone."""

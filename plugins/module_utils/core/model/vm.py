@@ -78,6 +78,18 @@ class Mark:
 
 
 @dataclass(frozen=True)
+class Hold:
+    """A process that has noted in a VM's definition that it works on it, and since when.
+
+    `volumes` are the data volumes (pool/name) that it is about to give to the VM.
+    """
+
+    owner: Owner
+    since: str
+    volumes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class DiskRecord:
     """What we keep of a disk beside its definition. `size` in bytes; `role` is root, data, seed or iso."""
 
@@ -206,13 +218,17 @@ class DomainRef:
 
 @dataclass(frozen=True)
 class VmFacts:
-    """A VM as found on a host: the stored definition, the running one (None when off), addresses by MAC."""
+    """A VM as found on a host: the stored definition, the running one (None when off), addresses by MAC.
+
+    `holds` tell who is at work on it, living or dead.
+    """
 
     host: HostSpec
     power: Power
     config: VmConfig
     live: VmConfig | None = None
     addresses: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    holds: tuple[Hold, ...] = ()
 
     @property
     def record(self) -> VmRecord | None:

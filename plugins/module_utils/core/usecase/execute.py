@@ -40,9 +40,20 @@ def execute(
                 # The failed step may have done its part; but what it found there already is somebody else's.
                 ours = error.code is not Code.ALREADY_EXISTS and step not in done
                 _take_back(host, [*done, step] if ours else done)
+            if error.code is Code.ALREADY_EXISTS and isinstance(step, (verbs.CreateVolume, verbs.CloneVolume)):
+                error = _made_meanwhile(step, error)
             error.details = {**error.details, "step": type(step).__name__, "steps_done": 0 if undo else len(done)}
-            raise
+            raise error
     return len(done)
+
+
+def _made_meanwhile(step: verbs.CreateVolume | verbs.CloneVolume, error: AblestackError) -> AblestackError:
+    return AblestackError(
+        Code.CONFLICT,
+        f"somebody else made volume '{step.volume.name}' in pool '{step.volume.pool}' at the same time",
+        "run the task again: it will find that one",
+        **error.details,
+    )
 
 
 def _take_back(host: Host, done: list[Step]) -> None:

@@ -24,6 +24,7 @@ from ..plan.layers import is_known
 from ..plan.snapshot import SnapshotRequest, plan_snapshot
 from ..plan.snapshot_steps import Hold, MergeLayers
 from .execute import disown, execute
+from .holding import holding
 from .infrastructure import Infrastructure
 from .layering import current_vm, read_disks
 from .locate import locate
@@ -67,12 +68,15 @@ def _applied(infra: Infrastructure, spec: SnapshotSpec, vm: VmFacts, drawn: str)
         plan = _plan(infra, host, spec, world)
     after = plan.predicted or world
     if plan.steps and not infra.check:
-        try:
-            execute(host, plan.steps)
-        except AblestackError as error:
-            if not _came_second(error):
-                _clean_up(infra, host, vm.id)
-            raise
+        with holding(host, [world.vm]):
+            # the images may be others by now
+            plan = _plan(infra, host, spec, _read(host, world.vm, spec))
+            try:
+                execute(host, plan.steps)
+            except AblestackError as error:
+                if not _came_second(error):
+                    _clean_up(infra, host, vm.id)
+                raise
         after = _read(host, current_vm(host, vm.id), replace(spec, state="absent"))
     result: dict[str, Any] = {
         "snapshot": _shown(after, spec, infra.check and plan.changed),

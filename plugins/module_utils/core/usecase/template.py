@@ -77,12 +77,13 @@ def _present(
         raise refusal
     before = _view(found.values())
     copies: Iterable[TemplateCopy] = plan.predicted or ()
+    changed = plan.changed
     if plan.steps and not infra.check:
-        _carry_out(infra, plan.steps, from_here)
+        changed = _carry_out(infra, plan.steps, from_here)
         copies = [on.copy for on in _look(infra, spec, [infra.catalog.host(name) for name in found])[0].values()]
     after = _view([replace(found[copy.host], copy=copy) for copy in copies])
-    warnings = (*plan.warnings, *_tolerate(infra, spec, lost, plan.changed))
-    return Outcome(plan.changed, _compared(before), _compared(after), {"template": after}, warnings)
+    warnings = (*plan.warnings, *_tolerate(infra, spec, lost, changed))
+    return Outcome(changed, _compared(before if changed else after), _compared(after), {"template": after}, warnings)
 
 
 def _absent(infra: Infrastructure, spec: TemplateSpec, hosts: Iterable[HostSpec]) -> Outcome:
@@ -103,8 +104,12 @@ def _absent(infra: Infrastructure, spec: TemplateSpec, hosts: Iterable[HostSpec]
     return Outcome(plan.changed, _compared(_view(found.values())), {}, {"template": {}})
 
 
-def _carry_out(infra: Infrastructure, steps: Iterable[Step], origin: Origin) -> None:
-    """Each host's step, on all hosts at once, after the host that has to be first; fails when they all are through."""
+def _carry_out(infra: Infrastructure, steps: Iterable[Step], origin: Origin) -> bool:
+    """Each host's step, on all hosts at once, after the host that has to be first; fails when they all are through.
+
+    False where others have done all of it meanwhile.
+    """
+    changed = False
     by_host: dict[str, Step] = {}
     for step in steps:
         if isinstance(step, (CopyImage, WriteDescriptor, RemoveTemplate)):
@@ -114,17 +119,21 @@ def _carry_out(infra: Infrastructure, steps: Iterable[Step], origin: Origin) -> 
     for names in ([origin.first] if origin.first in by_host else [], rest):
         if names and not errors:
             specs = [infra.catalog.host(name) for name in names]
-            errors.update(infra.on_hosts(lambda host: _one(host, by_host[host.spec.name], origin), specs)[1])
+            done, failed = infra.on_hosts(lambda host: _one(host, by_host[host.spec.name], origin), specs)
+            changed = changed or any(done.values())
+            errors.update(failed)
     _raise_first(errors)
+    return changed
 
 
-def _one(host: Host, step: Step, origin: Origin) -> None:
+def _one(host: Host, step: Step, origin: Origin) -> bool:
+    if isinstance(step, CopyImage):
+        return bool(origin.make and bring_template(host, step.template, origin.make, step.replaces))
     if isinstance(step, WriteDescriptor):
         rewrite_descriptor(host, step.before, step.template)
-    elif isinstance(step, CopyImage) and origin.make:
-        bring_template(host, step.template, origin.make, step.replaces)
     elif isinstance(step, RemoveTemplate):
         remove_template(host, step.copy, lambda: _still_unused(host, step.copy))
+    return True
 
 
 def _still_unused(host: Host, copy: TemplateCopy) -> None:

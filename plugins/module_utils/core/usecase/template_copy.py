@@ -32,16 +32,18 @@ class Origin:
     first: str = ""
 
 
-def bring_template(host: Host, template: Template, make: Make, replaces: bool = False) -> None:
-    """The template is Ready on the host afterwards, made by us or by somebody who was faster.
+def bring_template(host: Host, template: Template, make: Make, replaces: bool = False) -> bool:
+    """The template is Ready on the host afterwards, made by us or by somebody who was faster; whether it was us.
 
     Raises Conflict where that somebody brought another image. A failure leaves nothing behind.
     """
     claim = Claim(host, template.name)
     while not claim.take(over_ready=replaces):
         found = find_template(host, template.name)
-        if found.template and _is_wanted(found.template, template):
-            return
+        if found.ready and found.template and _is_wanted(found.template, template):
+            return False
+        # its image went missing
+        replaces = replaces or (found.template is not None and not found.ready)
     done = False
     try:
         delete_images(host, template.name)
@@ -51,6 +53,7 @@ def bring_template(host: Host, template: Template, make: Make, replaces: bool = 
         claim.end()
         if not done:
             _clear(host, claim, template.name)
+    return True
 
 
 def _clear(host: Host, claim: Claim, name: str) -> None:

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import secrets
 import uuid
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from typing import Any
@@ -15,7 +14,7 @@ from ..hypervisor.port import Host
 from ..model.catalog import Catalog
 from ..model.errors import AblestackError, Code
 from ..model.outcome import Incomplete, Outcome
-from ..model.plan_parts import Plan
+from ..model.plan_parts import Plan, Step
 from ..model.values import UNSET, time_text
 from ..model.vm import Phase, VmFacts
 from ..model.vm_spec import VmSpec
@@ -24,9 +23,10 @@ from ..plan.deploy import public_keys
 from ..plan.lifecycle import plan_undo
 from ..plan.placement import Picture, Placement
 from ..plan.request import Digests, Fresh, VmRequest
-from ..plan.steps import DefineVm
+from ..plan.steps import DefineVm, PowerOff, Reboot, RedefineVm, Reset, Resume, Shutdown
 from ..plan.vm import plan_vm
 from .execute import disown, execute
+from .holding import ensure_free, holding
 from .home import with_home
 from .infrastructure import Infrastructure
 from .locate import Located, locate_settled
@@ -36,6 +36,7 @@ from .survey import choose_site, with_addresses_chosen, with_segment
 from .waiting import wait_for, with_addresses
 
 _NEVER_DEPLOYED = ("reinstalled", "destroyed", "recovered", "expunged")
+_WHOLE = (Shutdown, PowerOff, Reboot, Reset, Resume)
 _WAITING_STATES = ("present", "started", "restarted", "reinstalled")
 
 
@@ -141,16 +142,58 @@ def carry_out(infra: Infrastructure, task: VmTask) -> VmFacts | None:
     host = infra.host(at.host.name)
     deploying = task.request.site is not None
     try:
-        checks: dict[type, Callable[[], None]] = {}
-        if deploying and len(infra.catalog.hosts) > 1:
-            checks[DefineVm] = lambda: _alone(infra, task.request, at)
-        execute(host, plan.steps, undo=deploying, after=checks)
+        with holding(host, _worked_on(task), _new_volumes(task)):
+            if task.before and not deploying:
+                _ensure_free(host, task)
+            execute(host, plan.steps, undo=deploying, after={DefineVm: lambda: _defined(infra, host, task)})
     except AblestackError as error:
         if error.code is Code.ALREADY_EXISTS and error.details.get("step") == DefineVm.__name__:
             raise _taken(task.request, at) from error
         disown(host, at.id, bool(error.details.get("crashed")))
         raise
     return _read(host, at.id)
+
+
+def _defined(infra: Infrastructure, host: Host, task: VmTask) -> None:
+    """The definition of a new VM is there for all to see: now it shows whether another was faster."""
+    if task.at and len(infra.catalog.hosts) > 1:
+        _alone(infra, task.request, task.at)
+    _ensure_free(host, task)
+
+
+def _ensure_free(host: Host, task: VmTask) -> None:
+    sites = [site for site in (task.request.site, task.request.home) if site]
+    adopted = [volume for volume in _new_volumes(task) for site in sites if volume in site.volumes]
+    if adopted and task.at:
+        ensure_free(host, task.at, adopted, [vm.id for vm in _worked_on(task)])
+
+
+def _new_volumes(task: VmTask) -> list[str]:
+    """The data volumes (pool/name) that the VM is to have and has not."""
+    before, after = (
+        {f"{disk.pool}/{disk.volume}" for disk in (vm.record.data_disks if vm and vm.record else ())}
+        for vm in (task.before, task.plan.predicted)
+    )
+    return sorted(after - before)
+
+
+def _worked_on(task: VmTask) -> list[VmFacts]:
+    """The VMs that exist and that the plan writes to, itself and destroyed ones whose disks or name it takes.
+
+    One call that moves a VM's power and nothing else is whole by itself; a start reads what others may be writing.
+    """
+    if all(isinstance(step, _WHOLE) for step in task.plan.steps):
+        return []
+    request = task.request
+    sites = [site for site in (request.site, request.home) if site]
+    known = [vm for vm in (task.before, *request.destroyed) if vm]
+    known += [vm for site in sites for vm in site.lenders.values()]
+    touched = {vm_id for step in task.plan.steps for vm_id in _ids_of(step)}
+    return list({vm.id: vm for vm in known if vm.id in touched}.values())
+
+
+def _ids_of(step: Step) -> tuple[str, ...]:
+    return (step.before.id,) if isinstance(step, RedefineVm) else (getattr(step, "vm_id", ""),)
 
 
 def has_addresses(task: VmTask, after: VmFacts | None) -> bool:

@@ -8,15 +8,17 @@ refuses an element that has it already; so a record is made, and read, without i
 
 from __future__ import annotations
 
+from contextlib import suppress
 from copy import deepcopy
 from dataclasses import replace
 
 from ..model.errors import AblestackError, Code
 from ..model.resources import NetworkRecord
-from ..model.vm import DiskRecord, Mark, NicRecord, Owner, Phase, VmRecord
+from ..model.vm import DiskRecord, Hold, Mark, NicRecord, Owner, Phase, VmRecord
 from .document import AnyText, Document, DocumentError, Element, Names, Number, Pairs, Switch
 
 PREFIX = "ablestack"
+HOLD_PREFIX = "ablestack-hold"
 NAMESPACE = "https://ablestack.io/xmlns/kvm/1"
 VERSION = 1
 """The schema we write. Older ones are read; a newer one may mean things we would lose, so it is refused."""
@@ -32,6 +34,12 @@ class OwnerElement(_Ours):
     pid = Number("@pid")
     started = Number("@started")
     token = AnyText("@token")
+
+
+class HoldElement(OwnerElement):
+    tag = "hold"
+    since = AnyText("@since")
+    volumes = AnyText("@volumes")
 
 
 class MarkElement(_Ours):
@@ -144,6 +152,29 @@ def read_record(document: Document, subject: str) -> VmRecord | None:
         return _record(RecordElement(element))
     except ValueError as error:  # DocumentError is one
         raise _damaged(subject, str(error)) from None
+
+
+def hold_namespace(token: str) -> str:
+    """Each process that works on a VM has an element of its own there, so that none writes over another's."""
+    return f"{NAMESPACE}/hold/{token}"
+
+
+def hold_element(hold: Hold) -> Element:
+    """What is noted of a process at work, without a namespace."""
+    return HoldElement(since=hold.since, volumes=" ".join(hold.volumes), **vars(hold.owner)).element
+
+
+def read_holds(document: Document) -> tuple[Hold, ...]:
+    """Who has noted in a definition that he works on it; what cannot be read counts for nothing."""
+    found = []
+    for element in document.element.findall("metadata/*"):
+        if isinstance(element.tag, str) and element.tag.startswith(f"{{{NAMESPACE}/hold/"):
+            bare = Element(HoldElement.tag, dict(element.attrib))
+            with suppress(DocumentError):
+                values = HoldElement(bare).values()
+                since, volumes = values.pop("since"), values.pop("volumes")
+                found.append(Hold(Owner(**values), since, tuple(volumes.split())))
+    return tuple(found)
 
 
 def put_network_record(document: Document, record: NetworkRecord | None) -> None:

@@ -44,7 +44,8 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
     """What has been shown of faults and races, at the end of a run that tested them."""
     from support.fault_report import shown
 
-    reports = [report for found in terminalreporter.stats.values() for report in found]
+    found = [report for reports in terminalreporter.stats.values() for report in reports]
+    reports = [report for report in found if getattr(report, "when", "") == "call"]
     properties = [pair for report in reports for pair in getattr(report, "user_properties", ())]
     for line in shown(properties):
         terminalreporter.write_line(line)

@@ -16,7 +16,9 @@ from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.resources
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.vm import (
     DiskConfig,
     DomainRef,
+    Hold,
     NicConfig,
+    Owner,
     Power,
     VmFacts,
 )
@@ -56,6 +58,26 @@ def test_what_is_defined_is_read_back(host: Any) -> None:
     found = read(host)
     assert (found.config, found.live, found.power, found.host.name) == (WEB, None, Power.OFF, "kvm01")
     assert read(host, OTHERS).record is None
+
+
+def test_processes_note_beside_each_other_who_works_on_a_vm(host: Any) -> None:
+    ours = Hold(Owner("here", 1, 2, "aa"), "2026-01-01T00:00:00Z", ("default/vol-a.qcow2", "nvme/vol-b.qcow2"))
+    theirs = Hold(Owner("there", 3, 4, "bb"), "2026-01-01T00:00:01Z")
+    host.define(replace(WEB, record=FULL_RECORD))
+    assert host.hold(ID, ours) == ()
+    assert host.hold(ID, theirs) == (ours,)
+    assert host.hold(ID, ours) == (theirs,)
+    found = read(host)
+    assert (set(found.holds), found.config.record) == ({ours, theirs}, FULL_RECORD)
+    host.redefine(found.config, replace(found.config, cpu=2, max_cpu=2, record=WEB.record))
+    host.set_record(ID, FULL_RECORD)
+    assert set(read(host).holds) == {ours, theirs}
+    host.let_go(ID, "aa")
+    assert read(host).holds == (theirs,)
+    host.let_go(ID, "bb")
+    assert (read(host).holds, read(host).config.record) == ((), FULL_RECORD)
+    with pytest.raises(AblestackError):
+        host.hold("b" + ID[1:], ours)
 
 
 def test_one_row_of_the_listing(host: Any) -> None:

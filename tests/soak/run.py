@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Random operations on a lab host with faults, from a seed: ./dev soak MINUTES [SEED]. Ends with an audit of the host.
 
-Every task runs in a process of its own, as a module does. Three in five are disturbed: the process is killed, or libvirtd
-is, somewhere in its midst. Then the same task runs again, undisturbed, and once more, which must change nothing.
+Every task runs in a process of its own, as a module does. Three in five are disturbed: the process is killed, or
+libvirtd is, somewhere in its midst. Then the same task runs again, undisturbed, and once more, which must change nothing.
 """
 
 from __future__ import annotations

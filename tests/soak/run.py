@@ -3,7 +3,8 @@
 """Random operations on a lab host with faults, from a seed: ./dev soak MINUTES [SEED]. Ends with an audit of the host.
 
 Every task runs in a process of its own, as a module does. Three in five are disturbed: the process is killed, or
-libvirtd is, somewhere in its midst. Then the same task runs again, undisturbed, and once more, which must change nothing.
+libvirtd is, somewhere in its midst. Then the same task runs again, undisturbed, and once more, which must change
+nothing.
 """
 
 from __future__ import annotations

@@ -15,6 +15,7 @@ from ..xml.document import serialize
 from ..xml.domain_mapping import apply, domain_of, new_domain, read_domain, read_live, read_shown
 from ..xml.metadata_mapping import (
     HOLD_PREFIX,
+    HOLDS,
     NAMESPACE,
     PREFIX,
     hold_element,
@@ -81,7 +82,7 @@ class LibvirtDomains(Session):
         power = Power.OFF if live is None and ref.power is not Power.CRASHED else ref.power
         config = read_domain(stored)
         self._names[ref.id] = config.domain_name
-        holds = read_holds(domain_of(stored)) if HOLD_PREFIX in stored else ()
+        holds = read_holds(domain_of(stored)) if HOLDS in stored else ()
         return VmFacts(host=self.spec, power=power, config=config, live=live, holds=holds)
 
     def glance(self, ref: DomainRef) -> VmFacts:

@@ -18,8 +18,8 @@ from ..model.vm import DiskRecord, Hold, Mark, NicRecord, Owner, Phase, VmRecord
 from .document import AnyText, Document, DocumentError, Element, Names, Number, Pairs, Switch
 
 PREFIX = "ablestack"
-HOLD_PREFIX = "ablestack-hold"
 NAMESPACE = "https://ablestack.io/xmlns/kvm/1"
+HOLD_PREFIX, HOLDS = "ablestack-hold", f"{NAMESPACE}/hold/"
 VERSION = 1
 """The schema we write. Older ones are read; a newer one may mean things we would lose, so it is refused."""
 
@@ -156,7 +156,7 @@ def read_record(document: Document, subject: str) -> VmRecord | None:
 
 def hold_namespace(token: str) -> str:
     """Each process that works on a VM has an element of its own there, so that none writes over another's."""
-    return f"{NAMESPACE}/hold/{token}"
+    return f"{HOLDS}{token}"
 
 
 def hold_element(hold: Hold) -> Element:
@@ -168,7 +168,7 @@ def read_holds(document: Document) -> tuple[Hold, ...]:
     """Who has noted in a definition that he works on it; what cannot be read counts for nothing."""
     found = []
     for element in document.element.findall("metadata/*"):
-        if isinstance(element.tag, str) and element.tag.startswith(f"{{{NAMESPACE}/hold/"):
+        if isinstance(element.tag, str) and element.tag.startswith(f"{{{HOLDS}"):
             bare = Element(HoldElement.tag, dict(element.attrib))
             with suppress(DocumentError):
                 values = HoldElement(bare).values()

@@ -27,10 +27,11 @@ from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.vm import
 
 from .memory_calls import Process, reads, writes, writes_unlocked
 from .memory_devices import MemoryDevices
+from .memory_guests import MemoryConsole, MemoryShell
 from .memory_moves import MemoryMoves, forget_state, start_state
 from .memory_networks import MemoryNetworks
 from .memory_snapshots import MemorySnapshots
-from .memory_state import QCOW2_HEADER, Guest, MemoryDomain, MemoryPool, MemoryState, MemoryVolume, qcow2_bytes
+from .memory_state import QCOW2_HEADER, MemoryDomain, MemoryPool, MemoryState, MemoryVolume, qcow2_bytes
 
 
 class MemoryHost(MemoryDevices, MemorySnapshots, MemoryNetworks, MemoryMoves):
@@ -365,39 +366,6 @@ class MemoryHost(MemoryDevices, MemorySnapshots, MemoryNetworks, MemoryMoves):
             pools={name: pool.facts() for name, pool in self.state.pools.items() if pool.active},
             networks=tuple(self.state.networks),
         )
-
-    def close(self) -> None:
-        self.closed = True
-
-
-class MemoryShell:
-    """Commands and files in a guest in memory: its answers, and a dictionary of files."""
-
-    def __init__(self, guest: Guest) -> None:
-        self._guest = guest
-
-    def run(self, command: tuple[str, ...], stdin: bytes = b"") -> tuple[int, bytes, bytes]:
-        if self._guest.agent != "present":
-            raise AblestackError(Code.AGENT_UNAVAILABLE, "the guest agent does not answer")
-        code, output = self._guest.answers.get(command, (0, ""))
-        return code, output.encode(), b""
-
-    def write(self, path: str, chunks: Iterable[bytes]) -> None:
-        self._guest.files[path] = b"".join(chunks)
-
-    def read(self, path: str) -> Iterator[bytes]:
-        return iter([self._guest.files[path]])
-
-
-class MemoryConsole:
-    """The serial console of a guest in memory."""
-
-    def __init__(self, domain: MemoryDomain) -> None:
-        self._domain = domain
-        self.closed = False
-
-    def lines(self) -> tuple[str, ...]:
-        return self._domain.guest.console
 
     def close(self) -> None:
         self.closed = True

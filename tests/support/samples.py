@@ -62,6 +62,7 @@ FULL_RECORD = VmRecord(
     nics=(NicRecord("52:54:00:00:00:01", "default", "192.168.122.50"), NicRecord("52:54:00:00:00:02", "lan")),
     snapshots=("before", "after"),
     quiesced=("after",),
+    boot_left=("secure", "tpm"),
 )
 
 

@@ -23,6 +23,7 @@ from .edits import snapshots_exist
 from .lifecycle import names_of, not_managed, record_of
 from .power import off, on, stop_steps
 from .request import Fresh, VmRequest
+from .snapshot_steps import Hold
 from .steps import CreateVolume, PowerOff, Release, Reserve, Resume, SetAutostart, SetRecord, Start
 
 
@@ -161,8 +162,7 @@ def plan_move(request: MoveRequest) -> Plan[VmFacts]:
         target=target,
         copies=tuple(copy.disk.target for copy in site.copies),
     )
-    marked = replace(record, mark=mark)
-    steps.append(At(source, SetRecord(vm.id, marked)))
+    steps.append(At(source, Hold(vm, mark)))
     if vm.is_active and not live:
         steps += [At(source, step) for step in _stop(request, vm)]
     if record.autostart:

@@ -13,6 +13,8 @@ from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.errors im
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.resources import Reservation
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.vm import Mark, Phase, Power, VmConfig
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.vm_spec import NicSpec
+from ansible_collections.ablestack.kvm.plugins.module_utils.core.plan.migrate import At, DropCopy
+from ansible_collections.ablestack.kvm.plugins.module_utils.core.usecase.moving import execute_at, is_same_file
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.usecase.query import VmFilter, list_vms
 from support.memory_state import MemoryDomain, MemoryVolume
 from support.migrations import (
@@ -220,6 +222,53 @@ def mark(world: World, value: Mark) -> None:
         assert record
         domain.config = replace(domain.config, record=replace(record, mark=value))
         domain.live = replace(domain.live, record=domain.config.record) if domain.live else None
+
+
+def test_a_guest_that_a_lost_move_left_paused_goes_on() -> None:
+    for host in ("kvm01", "kvm02"):
+        world = site()
+        mark(world, Mark(Phase.MIGRATING, "2026-01-01T00:00:00Z", source="kvm01", target="kvm02"))
+        rows(world)["kvm01"].power = Power.PAUSED
+        migrate(world.controller(), host=host)
+        assert rows(world)[host].power is Power.RUNNING
+        audit_settled(world, host, running=True)
+
+
+def test_a_volume_is_deleted_only_where_the_other_host_has_a_file_of_its_own() -> None:
+    def drop(world: World) -> None:
+        with world.controller().infrastructure as infrastructure:
+            execute_at(infrastructure, [At("kvm01", DropCopy("kvm02", "default", "vol-data.qcow2"))])
+
+    shared = site()
+    drop(shared)
+    assert "vol-data.qcow2" in shared.pool.volumes
+    apart = site(shared=False)
+    with pytest.raises(AblestackError, match=r"has no volume 'vol-data\.qcow2'"):
+        drop(apart)
+    assert "vol-data.qcow2" in apart.pool.volumes
+    apart.states["kvm02"].pools["default"].volumes["vol-data.qcow2"] = MemoryVolume(b"the one that counts")
+    drop(apart)
+    assert "vol-data.qcow2" not in apart.pool.volumes
+
+
+def test_a_file_that_changes_all_the_time_is_not_guessed_about() -> None:
+    world = site()
+    (spec, *_others) = world.catalog.hosts
+    controller = world.controller()
+    volume = world.pool.volumes["vol-data.qcow2"]
+    other = replace(volume, changed="another")
+    world.states["kvm02"].pools["default"] = replace(
+        world.pool, volumes={**world.pool.volumes, "vol-data.qcow2": other}
+    )
+
+    def written() -> None:
+        volume.changed += "."
+
+    here = controller.hosts[spec.name]
+    for nth in range(1, 12):
+        here.act_at("fresh_volume", written, "after", nth)
+    with pytest.raises(AblestackError, match="written to all the time"):
+        is_same_file(here, controller.hosts["kvm02"], "default", "vol-data.qcow2")
 
 
 def test_while_it_is_on_its_way_it_is_one_vm_and_takes_no_other_task() -> None:

@@ -79,6 +79,8 @@ def audit_always(world: World) -> None:
         phases = [domain.config.record.mark.phase for domain in found.values() if domain.config.record]
         assert phases == [Phase.MIGRATING, Phase.MIGRATING]
     assert sum(domain.autostart for domain in found.values()) <= 1
+    if running:
+        assert not any(domain.autostart for host, domain in found.items() if host not in running)
     copies = [volume.content for state in world.states.values() for volume in volumes(state.pools["default"])]
     assert sum(content.endswith(CONTENT) for content in copies) >= 2, "a disk's content is gone"
 

@@ -8,8 +8,9 @@ import shutil
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, Callable
 
+import pytest
 from hypothesis import settings
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -49,3 +50,15 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
     properties = [pair for report in reports for pair in getattr(report, "user_properties", ())]
     for line in shown(properties):
         terminalreporter.write_line(line)
+
+
+@pytest.fixture
+def fuzz_case(request: pytest.FixtureRequest, record_property: Callable[[str, object], None]) -> Callable[[], None]:
+    """To be called once for each made-up case; the end of the run tells how many there were."""
+    row: list[Any] = [request.node.path.stem, 0]
+    record_property("fuzz", row)
+
+    def count() -> None:
+        row[1] += 1
+
+    return count

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import Any, Callable
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -31,12 +31,13 @@ def one_sentence(error: AblestackError) -> bool:
 
 
 @pytest.mark.parametrize("name", sorted(MODULES))
-def test_whatever_the_options_are(name: str) -> None:
+def test_whatever_the_options_are(name: str, fuzz_case: Callable[[], None]) -> None:
     module = MODULES[name]
 
     @ONCE
     @given(st.sampled_from((0, 0.1, 0.4)).flatmap(lambda wild: options_of(module.options, wild)))
     def run(params: dict[str, Any]) -> None:
+        fuzz_case()
         world = site_in_use()
         before, theirs = print_of(world), foreign_of(world)
         predicted = module.run(world, params, check=True)

@@ -8,7 +8,7 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import suppress
-from typing import Any
+from typing import Any, Callable
 
 import libvirt_qemu
 import pytest
@@ -82,7 +82,8 @@ def refused_or_done(work: Any) -> None:
 
 @EXAMPLES
 @given(said=st.lists(TEXTS, min_size=1, max_size=4))
-def test_whatever_an_agent_says(said: list[str], host: Any, answers: list[str]) -> None:
+def test_whatever_an_agent_says(said: list[str], host: Any, answers: list[str], fuzz_case: Callable[[], None]) -> None:
+    fuzz_case()
     answers[:] = said
     shell = host.guest_shell(THEIRS)
     refused_or_done(lambda: host.agent_ping(THEIRS, 1))
@@ -95,8 +96,9 @@ def test_whatever_an_agent_says(said: list[str], host: Any, answers: list[str]) 
 
 
 @EXAMPLES
-@given(st.binary(max_size=200))
-def test_what_a_guest_prints_is_text_without_what_drives_terminals(raw: bytes) -> None:
+@given(raw=st.binary(max_size=200))
+def test_what_a_guest_prints_is_text_without_what_drives_terminals(raw: bytes, fuzz_case: Callable[[], None]) -> None:
+    fuzz_case()
     text = libvirt_guests.plain(raw)
     assert not any(ord(letter) < 32 and letter not in "\t\n" for letter in text)
     assert "\x1b" not in text

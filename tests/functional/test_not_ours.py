@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import Any, Callable
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -116,11 +116,14 @@ ANY = st.one_of(VM, VM, VM, SNAPSHOT, VOLUME, PLUGGED, NETWORK, TEMPLATE, FLEET,
 
 
 @settings(max_examples=SEQUENCES, suppress_health_check=list(HealthCheck))
-@given(st.lists(ANY, min_size=1, max_size=8))
-def test_what_is_not_ours_stays_as_it_is(tasks: list[tuple[str, dict[str, Any]]]) -> None:
+@given(tasks=st.lists(ANY, min_size=1, max_size=8))
+def test_what_is_not_ours_stays_as_it_is(
+    tasks: list[tuple[str, dict[str, Any]]], fuzz_case: Callable[[], None]
+) -> None:
     world = site_in_use()
     theirs = foreign_of(world)
     for module, params in tasks:
+        fuzz_case()
         as_predicted(world, module, params)
         assert foreign_of(world) == theirs, (module, params)
 

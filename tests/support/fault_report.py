@@ -7,8 +7,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-NAME, RACES = "faults", "races"
-"""The properties in which tests tell (operation, fault, steps, cases, failures), and (race, *RACE_CELLS)."""
+NAME, RACES, FUZZ = "faults", "races", "fuzz"
+"""The properties in which tests tell (operation, fault, steps, cases, failures), (race, *RACE_CELLS), (file, cases)."""
 RACE_CELLS = ("orders", "calls", "changed", "unchanged", "refused")
 
 
@@ -17,6 +17,7 @@ def shown(properties: Iterable[tuple[str, Any]]) -> Iterator[str]:
     found = list(properties)
     yield from fault_table(found)
     yield from race_table(found)
+    yield from fuzz_table(found)
 
 
 def race_table(properties: Iterable[tuple[str, Any]]) -> Iterator[str]:
@@ -29,6 +30,19 @@ def race_table(properties: Iterable[tuple[str, Any]]) -> Iterator[str]:
     for name, *cells in rows:
         yield _line(name, cells, width)
     yield _line(f"{len(rows)} races", [sum(column) for column in zip(*(cells for _name, *cells in rows))], width)
+
+
+def fuzz_table(properties: Iterable[tuple[str, Any]]) -> Iterator[str]:
+    """A line for each file of tests on made-up input, and the sum."""
+    cases: dict[str, int] = {}
+    for name, value in properties:
+        if name == FUZZ:
+            cases[value[0]] = cases.get(value[0], 0) + value[1]
+    if cases:
+        width = max(map(len, cases)) + 2
+        yield _line("made-up input", ["cases"], width)
+        yield from (_line(file, [cases[file]], width) for file in sorted(cases))
+        yield _line("in all", [sum(cases.values())], width)
 
 
 def fault_table(properties: Iterable[tuple[str, Any]]) -> Iterator[str]:

@@ -93,7 +93,8 @@ def _xml(text: str) -> str:
 @pytest.mark.parametrize("name", sorted(READERS))
 @EXAMPLES
 @given(data=st.data())
-def test_whatever_happened_to_a_document(name: str, data: st.DataObject) -> None:
+def test_whatever_happened_to_a_document(name: str, data: st.DataObject, fuzz_case: Callable[[], None]) -> None:
+    fuzz_case()
     root = ElementTree.fromstring((GOLDEN / f"{name}.xml").read_text(encoding="utf-8"))
     for _time in range(data.draw(st.integers(1, 4))):
         damaged(root, data)
@@ -103,7 +104,8 @@ def test_whatever_happened_to_a_document(name: str, data: st.DataObject) -> None
 @pytest.mark.parametrize("name", sorted(READERS))
 @EXAMPLES
 @given(data=st.data())
-def test_whatever_a_text_is_torn_to(name: str, data: st.DataObject) -> None:
+def test_whatever_a_text_is_torn_to(name: str, data: st.DataObject, fuzz_case: Callable[[], None]) -> None:
+    fuzz_case()
     text = (GOLDEN / f"{name}.xml").read_text(encoding="utf-8")
     start, length = data.draw(st.integers(0, len(text))), data.draw(st.integers(0, 60))
     read_or_refused(READERS[name], text[:start] + data.draw(st.text(max_size=5)) + text[start + length :])
@@ -127,8 +129,9 @@ DESCRIPTOR = encode_descriptor(
 
 
 @EXAMPLES
-@given(st.integers(0, len(DESCRIPTOR)), st.binary(max_size=6), st.integers(0, 40))
-def test_whatever_a_descriptor_is_torn_to(start: int, put: bytes, length: int) -> None:
+@given(start=st.integers(0, len(DESCRIPTOR)), put=st.binary(max_size=6), length=st.integers(0, 40))
+def test_whatever_a_descriptor_is_torn_to(start: int, put: bytes, length: int, fuzz_case: Callable[[], None]) -> None:
+    fuzz_case()
     content = DESCRIPTOR[:start] + put + DESCRIPTOR[start + length :]
     read_or_refused(decode_descriptor, content)
     read_or_refused(decode_claim, content)
@@ -144,8 +147,13 @@ def test_a_descriptor_with_a_value_of_the_wrong_kind_is_damaged(key: str, value:
 
 
 @EXAMPLES
-@given(st.recursive(st.none() | st.integers() | st.text(), lambda one: st.lists(one) | st.dictionaries(st.text(), one)))
-def test_whatever_a_descriptor_says(data: Any) -> None:
+@given(
+    data=st.recursive(
+        st.none() | st.integers() | st.text(), lambda one: st.lists(one) | st.dictionaries(st.text(), one)
+    )
+)
+def test_whatever_a_descriptor_says(data: Any, fuzz_case: Callable[[], None]) -> None:
+    fuzz_case()
     for content in (data, {"schema": 1, "claim": data}, {"schema": 1, "name": data, "labels": data}, {"schema": data}):
         read_or_refused(decode_descriptor, json.dumps(content).encode())
         read_or_refused(decode_claim, json.dumps(content).encode())

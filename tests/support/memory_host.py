@@ -180,7 +180,9 @@ class MemoryHost(MemoryDevices, MemorySnapshots, MemoryNetworks, MemoryMoves):
         for nic in domain.config.nics:
             if not self._network(nic.network).facts.active:
                 raise AblestackError(Code.INVALID_STATE, f"network '{nic.network}' is not active")
-        domain.live, domain.power = domain.config, Power.RUNNING
+        domain.live, domain.power = domain.config, Power.PAUSED
+        self.interruption()  # QEMU is there, and was not told to go on
+        domain.power = Power.RUNNING
         domain.guest.boots += 1
         start_state(self.state, domain.config)
         for nic in domain.config.nics:

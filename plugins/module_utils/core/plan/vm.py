@@ -10,7 +10,7 @@ from ..model.errors import AblestackError, Code
 from ..model.migration import half_moved
 from ..model.plan_parts import RESTART, Change, Plan
 from ..model.values import UNSET
-from ..model.vm import Mark, Phase, VmFacts
+from ..model.vm import Mark, Phase, Power, VmFacts
 from .change import compare
 from .deploy import plan_deploy
 from .edits import Edits, write_edits
@@ -112,7 +112,11 @@ def _existing(request: VmRequest, vm: VmFacts) -> Plan[VmFacts]:
 def _first_start(request: VmRequest, vm: VmFacts) -> Plan[VmFacts] | None:
     """The start that a killed run still owes: the first one, or the one after a change."""
     owed = vm.phase is Phase.RESTARTING or (vm.phase is Phase.STARTING and request.spec.start)
-    if not owed or vm.is_active or request.spec.state != "present":
+    if not owed or request.spec.state != "present":
+        return None
+    if vm.power is Power.PAUSED:  # its host's daemon died in the midst of the start
+        return plan_power(replace(request, spec=replace(request.spec, state="started")), vm)
+    if vm.is_active:
         return None
     return Plan((Change("state", vm.state, "Running"),), (Start(vm.id),), predicted=on(vm))
 

@@ -12,7 +12,7 @@ from typing import Any, Callable
 from ..hypervisor.port import Host
 from ..model.errors import AblestackError, Code
 from ..model.plan_parts import Step
-from ..model.vm import Mark, Phase
+from ..model.vm import Mark, Phase, Power
 from ..plan import steps as verbs
 from ..plan.snapshot_steps import Hold
 from . import layering
@@ -76,7 +76,7 @@ def disown(host: Host, vm_id: str, crashed: bool = False) -> None:
         if vm and vm.record and crashed and not vm.is_active and vm.phase is Phase.SETTLED:
             host.set_record(vm_id, vm.record.marked(Phase.RESTARTING))
         elif vm and vm.record and vm.record.mark.owner:
-            still_runs = vm.phase is Phase.RESTARTING and vm.is_active
+            still_runs = vm.phase is Phase.RESTARTING and vm.is_active and vm.power is not Power.PAUSED
             mark = Mark() if still_runs else replace(vm.record.mark, owner=None)
             host.set_record(vm_id, replace(vm.record, mark=mark))
 

@@ -43,16 +43,16 @@ class Site:
         for host, uri in zip(self.catalog["hosts"], ("qemu+tls://h1/system", "qemu+ssh://root@h2/system")):
             host.update(pool=pool, migration_uri=uri, shared_pools=["shared"])
 
-    def module(self, name: str, /, check: bool = False, ok: bool = True, **options: Any) -> dict[str, Any]:
-        return dict(self._run(name, {"catalog": self.catalog, **options}, check=check, diff=True, ok=ok))
+    def module(self, kind: str, check: bool = False, ok: bool = True, **options: Any) -> dict[str, Any]:
+        return dict(self._run(kind, {"catalog": self.catalog, **options}, check=check, diff=True, ok=ok))
 
-    def migrate(self, name: str, host: str, /, **options: Any) -> dict[str, Any]:
+    def migrate(self, vm: str, host: str, **options: Any) -> dict[str, Any]:
         """Moves it, as check mode says it will be, and sees that a second run changes nothing."""
-        predicted = self.module("vm_migrate", check=True, name=name, host=host, **options)
-        done = self.module("vm_migrate", name=name, host=host, **options)
+        predicted = self.module("vm_migrate", check=True, name=vm, host=host, **options)
+        done = self.module("vm_migrate", name=vm, host=host, **options)
         assert (predicted["diff"], predicted["changes"]) == (done["diff"], done["changes"])
         assert done["vm"]["host"] == host
-        assert self.module("vm_migrate", name=name, host=host, **options)["changed"] is False
+        assert self.module("vm_migrate", name=vm, host=host, **options)["changed"] is False
         return done
 
     def domains(self) -> dict[str, dict[str, bool]]:

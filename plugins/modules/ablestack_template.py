@@ -14,8 +14,10 @@ author:
 description:
   - Brings a template, which is a disk image to deploy virtual machines (VMs) from, or an ISO image to install from,
     to one KVM host or to all hosts of the catalog. It lies in each host's storage pool V(template_pool).
-  - A template is Ready only when its image is complete and its checksum is known. A copy that was interrupted is never
-    used, and the next run of the same task repairs it.
+  - A template is Ready only when its image is complete and its checksum is known. A copy that was interrupted,
+    or whose image is no longer as long as it was, is never used, and the next run of the same task repairs it.
+  - Into storage that hosts share, the image is copied once. Whether they share it is told by the UUIDs and sources of
+    their pools and by C(shared_pools) in the catalog, and is verified by looking for what the other host wrote.
   - Images are kept byte for byte as they come, and nothing ever writes to them. An image that VMs or volumes stand on
     is neither replaced nor deleted.
   - An option that is left out is not managed. A shorter task later changes nothing that a longer one has set.
@@ -211,6 +213,23 @@ template:
       type: list
       elements: str
       sample: [web01]
+actions:
+  description:
+    - What was done on each host or, in check mode, would be. When the task fails, C(error.details.actions) tells it of
+      the hosts that did not.
+  returned: success, unless O(state=extracted)
+  type: list
+  elements: dict
+  contains:
+    host: {description: Name of the host., type: str, sample: kvm02}
+    action:
+      description:
+        - V(none), V(copied), V(repaired) where an incomplete or damaged copy was, V(replaced) by another image,
+          V(described) where only what is said of it changed, or V(removed).
+        - V(shared) where another host has done it in storage that they share.
+      type: str
+      sample: shared
+    shared_with: {description: 'That other host, or empty.', type: str, sample: kvm01}
 dest:
   description: The file that holds the image.
   returned: success, when O(state=extracted)

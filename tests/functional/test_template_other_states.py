@@ -184,4 +184,4 @@ def test_a_ready_template_costs_two_calls(world: World) -> None:
     assert (found.ready, found.path) == (True, "/pools/default/tmpl-t.qcow2")
     assert found.template
     assert found.template.checksum == sha256(IMAGE)
-    assert [name for name, _args in host.calls] == ["download", "volume_path"]
+    assert [name for name, _args in host.calls] == ["download", "volume"]

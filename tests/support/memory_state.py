@@ -151,6 +151,7 @@ class MemoryPool:
             format=volume.format,
             backing=volume.backing,
             changed=volume.changed,
+            file_size=len(volume.content),
         )
 
     def take(self, spec: VolumeSpec, volume: MemoryVolume) -> None:

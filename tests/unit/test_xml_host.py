@@ -52,6 +52,7 @@ def test_a_volume() -> None:
         "qcow2",
         "/srv/default/t1.qcow2",
         changed="1795371171.052956837",
+        file_size=196624,
     )
     assert read_volume("<volume><name>a</name><capacity>7</capacity></volume>", "p") == VolumeFacts(
         "p", "a", "", 7, 0, "raw"

@@ -48,7 +48,7 @@ class VolumeFacts:
     """A volume; sizes in bytes, `backing` the path of the image it stands on.
 
     `changed` is when anything about its file last changed (its ctime, to the nanosecond): what two hosts show of one
-    file is the same, and of two files never.
+    file is the same, and of two files never. `file_size` is how long the file itself is.
     """
 
     pool: str
@@ -59,6 +59,7 @@ class VolumeFacts:
     format: str
     backing: str = ""
     changed: str = ""
+    file_size: int = 0
 
 
 @dataclass(frozen=True)

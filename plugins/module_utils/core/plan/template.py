@@ -6,14 +6,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from typing import Union
 
 from ..model.errors import AblestackError, Code, invalid
 from ..model.image import ImageFacts
 from ..model.plan_parts import Plan, Step
-from ..model.resources import Template, TemplateCopy
+from ..model.resources import PoolFacts, Template, TemplateCopy
 from ..model.template_spec import TemplateSpec
 
 Copies = tuple[TemplateCopy, ...]
+Groups = Iterable[tuple[str, ...]]
+"""Hosts by name whose storage is one, as far as their pools tell; the first of a group does the work for all."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,18 @@ class RemoveTemplate(Step):
     copy: TemplateCopy
 
 
+Act = Union[CopyImage, WriteDescriptor, RemoveTemplate]
+
+
+@dataclass(frozen=True)
+class Follow(Step):
+    """Nothing, where the leader's step shows in the storage that the hosts share; the host's own step where not."""
+
+    host: str
+    leader: str
+    step: Act
+
+
 @dataclass(frozen=True)
 class SourceFacts:
     """What is known of the source. `text` is how a descriptor names it; `checksum` is empty until it was read."""
@@ -57,12 +72,14 @@ class SourceFacts:
 class OnHost:
     """A template on one host, and the names of VMs that are made from it.
 
-    `standing` is what would break without its image, whole or not: volumes as pool/name, and domains.
+    `standing` is what would break without its image, whole or not: volumes as pool/name, and domains. `pool` is the
+    one it lies in, where several hosts were asked.
     """
 
     copy: TemplateCopy
     used_by: tuple[str, ...] = ()
     standing: tuple[str, ...] = ()
+    pool: PoolFacts | None = None
 
 
 def same_image(spec: TemplateSpec, template: Template, source: SourceFacts) -> bool | None:
@@ -105,9 +122,11 @@ def would_delete(spec: TemplateSpec, on: OnHost, source: SourceFacts) -> bool:
     return bool(on.copy.volumes)
 
 
-def plan_present(spec: TemplateSpec, hosts: Mapping[str, OnHost], source: SourceFacts, now: str) -> Plan[Copies]:
+def plan_present(
+    spec: TemplateSpec, hosts: Mapping[str, OnHost], source: SourceFacts, now: str, groups: Groups = ()
+) -> Plan[Copies]:
     """The template is Ready on these hosts (by name), with the wanted image and description."""
-    steps: list[Step] = []
+    steps: list[Act] = []
     refusals: list[AblestackError] = []
     predicted: list[TemplateCopy] = []
     known = [on.copy.template for on in hosts.values() if on.copy.template]
@@ -127,14 +146,48 @@ def plan_present(spec: TemplateSpec, hosts: Mapping[str, OnHost], source: Source
     warnings = []
     if not source.exists and not any(isinstance(step, CopyImage) for step in steps):
         warnings.append(f"{source.text} is not there; template '{spec.name}' is Ready without it")
-    return Plan(steps=tuple(steps), refusals=tuple(refusals), predicted=tuple(predicted), warnings=tuple(warnings))
+    return Plan(
+        steps=_once(steps, groups), refusals=tuple(refusals), predicted=tuple(predicted), warnings=tuple(warnings)
+    )
 
 
-def plan_absent(hosts: Mapping[str, OnHost]) -> Plan[Copies]:
+def plan_absent(hosts: Mapping[str, OnHost], groups: Groups = ()) -> Plan[Copies]:
     """Nothing of the template is left on these hosts."""
     steps = [RemoveTemplate(name, on.copy) for name, on in hosts.items() if on.copy.volumes]
     refusals = [error for on in hosts.values() if on.copy.volumes for error in in_use(on)]
-    return Plan(steps=tuple(steps), refusals=tuple(refusals), predicted=())
+    return Plan(steps=_once(steps, groups), refusals=tuple(refusals), predicted=())
+
+
+def _once(steps: Iterable[Act], groups: Groups) -> tuple[Step, ...]:
+    """The same with one host of each group at work, where all of them need the same.
+
+    A host that is as wanted, or needs something else, shows that it does not share what the others have.
+    """
+    own = {step.host: step for step in steps}
+    leaders: dict[str, str] = {}
+    for leader, *others in groups:
+        if leader in own and all(type(own.get(name)) is type(own[leader]) for name in others):
+            leaders.update(dict.fromkeys(others, leader))
+    return tuple(Follow(name, leaders[name], step) if name in leaders else step for name, step in own.items())
+
+
+def actions(steps: Iterable[Step], hosts: Mapping[str, OnHost]) -> list[dict[str, str]]:
+    """What the steps are on each host, in words; `shared_with` is the host that did it for another."""
+    by_host = {getattr(step, "host", ""): step for step in steps}
+    return [{"host": name, **_action(by_host.get(name), on.copy)} for name, on in hosts.items()]
+
+
+def _action(step: Step | None, copy: TemplateCopy) -> dict[str, str]:
+    if isinstance(step, Follow):
+        return {"action": "shared", "shared_with": step.leader}
+    word = "none"
+    if isinstance(step, CopyImage):
+        word = "replaced" if copy.ready else "repaired" if copy.volumes else "copied"
+    elif isinstance(step, WriteDescriptor):
+        word = "described"
+    elif isinstance(step, RemoveTemplate):
+        word = "removed"
+    return {"action": word, "shared_with": ""}
 
 
 def in_use(on: OnHost) -> list[AblestackError]:

@@ -19,9 +19,10 @@ from ..model.template_spec import TemplateSpec
 from ..model.template_view import template_view
 from ..model.values import time_text
 from ..plan import template as plans
-from ..plan.template import CopyImage, OnHost, RemoveTemplate, SourceFacts, WriteDescriptor
+from ..plan.template import Follow, OnHost, SourceFacts
 from .infrastructure import Infrastructure
-from .template_copy import Origin, bring_template, remove_template, rewrite_descriptor, upload_image
+from .template_copy import Origin, upload_image
+from .template_hosts import as_mates_see, carry_out, on_host, sharing_groups
 from .template_lookup import all_vms, find_template, users_of, volumes_on
 from .template_source import FileSource, open_source
 
@@ -72,18 +73,20 @@ def _present(
     doomed = [name for name, on in found.items() if plans.would_delete(spec, on, from_here.facts)]
     found = _with_standing(infra, found, doomed)
     now = "" if infra.check else time_text(datetime.now(timezone.utc))
-    plan = plans.plan_present(spec, found, from_here.facts, now)
+    groups = sharing_groups(infra, found, from_here.first)
+    plan = plans.plan_present(spec, found, from_here.facts, now, groups)
     for refusal in plan.refusals:
         raise refusal
     before = _view(found.values())
     copies: Iterable[TemplateCopy] = plan.predicted or ()
-    changed = plan.changed
-    if plan.steps and not infra.check:
-        changed = _carry_out(infra, plan.steps, from_here)
+    steps, changed = plan.steps, plan.changed
+    if steps and not infra.check:
+        steps, changed = _carried_out(infra, steps, from_here, found)
         copies = [on.copy for on in _look(infra, spec, [infra.catalog.host(name) for name in found])[0].values()]
     after = _view([replace(found[copy.host], copy=copy) for copy in copies])
     warnings = (*plan.warnings, *_tolerate(infra, spec, lost, changed))
-    return Outcome(changed, _compared(before if changed else after), _compared(after), {"template": after}, warnings)
+    result = {"template": after, "actions": plans.actions(steps, found)}
+    return Outcome(changed, _compared(before if changed else after), _compared(after), result, warnings)
 
 
 def _absent(infra: Infrastructure, spec: TemplateSpec, hosts: Iterable[HostSpec]) -> Outcome:
@@ -96,66 +99,43 @@ def _absent(infra: Infrastructure, spec: TemplateSpec, hosts: Iterable[HostSpec]
             host=name,
         )
     found = _with_standing(infra, found, [name for name, on in found.items() if on.copy.volumes])
-    plan = plans.plan_absent(found)
+    plan = plans.plan_absent(found, sharing_groups(infra, found))
     for refusal in plan.refusals:
         raise refusal
-    if plan.steps and not infra.check:
-        _carry_out(infra, plan.steps, Origin(SourceFacts()))
-    return Outcome(plan.changed, _compared(_view(found.values())), {}, {"template": {}})
+    steps = plan.steps
+    if steps and not infra.check:
+        steps, _ours = _carried_out(infra, steps, Origin(SourceFacts()), found)
+    result = {"template": {}, "actions": plans.actions(steps, found)}
+    return Outcome(plan.changed, _compared(_view(found.values())), {}, result)
 
 
-def _carry_out(infra: Infrastructure, steps: Iterable[Step], origin: Origin) -> bool:
-    """Each host's step, on all hosts at once, after the host that has to be first; fails when they all are through.
-
-    False where others have done all of it meanwhile.
-    """
-    changed = False
-    by_host: dict[str, Step] = {}
-    for step in steps:
-        if isinstance(step, (CopyImage, WriteDescriptor, RemoveTemplate)):
-            by_host[step.host] = step
-    errors: dict[str, AblestackError] = {}
-    rest = [name for name in by_host if name != origin.first]
-    for names in ([origin.first] if origin.first in by_host else [], rest):
-        if names and not errors:
-            specs = [infra.catalog.host(name) for name in names]
-            done, failed = infra.on_hosts(lambda host: _one(host, by_host[host.spec.name], origin), specs)
-            changed = changed or any(done.values())
-            errors.update(failed)
-    _raise_first(errors)
-    return changed
-
-
-def _one(host: Host, step: Step, origin: Origin) -> bool:
-    if isinstance(step, CopyImage):
-        return bool(origin.make and bring_template(host, step.template, origin.make, step.replaces))
-    if isinstance(step, WriteDescriptor):
-        rewrite_descriptor(host, step.before, step.template)
-    elif isinstance(step, RemoveTemplate):
-        remove_template(host, step.copy, lambda: _still_unused(host, step.copy))
-    return True
-
-
-def _still_unused(host: Host, copy: TemplateCopy) -> None:
-    """A VM is defined before its disk is made, so the definitions tell of every newcomer."""
-    for refusal in plans.in_use(_on_host(host, copy, stored=True)):
-        raise refusal
+def _carried_out(
+    infra: Infrastructure, steps: Iterable[Step], origin: Origin, found: Mapping[str, OnHost]
+) -> tuple[tuple[Step, ...], bool]:
+    """What was done, and whether by us; where any host failed, the error tells what was done on the others."""
+    done, errors = carry_out(infra, steps, origin)
+    _raise_first(errors, actions=plans.actions(done, {name: on for name, on in found.items() if name not in errors}))
+    return tuple(done), any(not isinstance(step, Follow) for step in done)
 
 
 def _look(
     infra: Infrastructure, spec: TemplateSpec, hosts: Iterable[HostSpec]
 ) -> tuple[dict[str, OnHost], dict[str, AblestackError]]:
     """The template on every host that can be reached; the others with their errors, unless there are only such."""
-    found, errors = infra.on_hosts(lambda host: _on_host(host, find_template(host, spec.name)), hosts)
+    specs = list(hosts)
+
+    def look(host: Host) -> OnHost:
+        on = on_host(host, find_template(host, spec.name))
+        return replace(on, pool=host.pool(host.spec.templates)) if len(specs) > 1 else on
+
+    found, errors = infra.on_hosts(look, specs)
     lost = {name: error for name, error in errors.items() if error.code is Code.HOST_UNAVAILABLE}
     _raise_first({name: error for name, error in errors.items() if name not in lost})
     if not found:
         _raise_first(lost)
+    if infra.check:
+        found = as_mates_see(found, sharing_groups(infra, found))
     return found, lost
-
-
-def _on_host(host: Host, copy: TemplateCopy, stored: bool = False) -> OnHost:
-    return OnHost(copy, users_of(all_vms(host, stored), copy.name, copy.path))
 
 
 def _with_standing(infra: Infrastructure, found: dict[str, OnHost], names: list[str]) -> dict[str, OnHost]:
@@ -195,13 +175,12 @@ def _tolerate(infra: Infrastructure, spec: TemplateSpec, lost: Errors, changed: 
     return [f"host '{name}' is not asked for templates: {error.message}" for name, error in lost.items()]
 
 
-def _raise_first(errors: Errors) -> None:
-    """One of the errors, which tells of the others in its details."""
+def _raise_first(errors: Errors, **more: object) -> None:
+    """One of the errors, which tells of the others, and `more`, in its details."""
     for name, error in errors.items():
         if len(errors) > 1:
-            others = {other: failure.message for other, failure in errors.items() if other != name}
-            raise AblestackError(error.code, error.message, error.hint, **{**error.details, "others": others})
-        raise error
+            more["others"] = {other: failure.message for other, failure in errors.items() if other != name}
+        raise AblestackError(error.code, error.message, error.hint, **{**error.details, **more})
 
 
 def _view(hosts: Iterable[OnHost]) -> dict[str, object]:

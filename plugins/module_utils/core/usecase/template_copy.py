@@ -35,6 +35,8 @@ class Origin:
 def bring_template(host: Host, template: Template, make: Make, replaces: bool = False) -> bool:
     """The template is Ready on the host afterwards, made by us or by somebody who was faster; whether it was us.
 
+    A descriptor whose image is gone or damaged stands for nothing, and is replaced in any case.
+
     Raises Conflict where that somebody brought another image. A failure leaves nothing behind.
     """
     claim = Claim(host, template.name)
@@ -42,7 +44,6 @@ def bring_template(host: Host, template: Template, make: Make, replaces: bool = 
         found = find_template(host, template.name)
         if found.ready and found.template and _is_wanted(found.template, template):
             return False
-        # its image went missing
         replaces = replaces or (found.template is not None and not found.ready)
     done = False
     try:
@@ -114,7 +115,10 @@ def rewrite_descriptor(host: Host, before: Template, after: Template) -> None:
     """Changes what a descriptor says, in place and in one piece: without it, a good image would count as none."""
     pool, volume = host.spec.templates, template_descriptor(after.name)
     content = b"".join(host.download(pool, volume))
-    if decode_claim(content) is not None or decode_descriptor(content) != before:
+    found = decode_descriptor(content) if decode_claim(content) is None else None
+    if found == after:
+        return
+    if found != before:
         raise AblestackError(Code.CONFLICT, f"template '{after.name}' was changed meanwhile", "run the task again")
     # An upload overwrites from the beginning and cuts nothing off.
     host.upload(pool, volume, [encode_descriptor(after).ljust(len(content))])

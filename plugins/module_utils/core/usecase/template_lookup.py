@@ -66,10 +66,12 @@ def _described(host: Host, name: str, volumes: tuple[str, ...] | None) -> Templa
         if error.code is not Code.INVALID_STATE:
             raise
         reason = error.message
-    path = host.volume_path(pool, template_image(name, template.format)) if template else ""
-    if template and path:
+    image = host.volume(pool, template_image(name, template.format)) if template else None
+    if template and image and image.file_size == template.file_size:
         found = volumes or (template_descriptor(name), template_image(name, template.format))
-        return TemplateCopy(host.spec.name, pool, path, template, True, "", name, found)
+        return TemplateCopy(host.spec.name, pool, image.path, template, True, "", name, found)
+    if template and image:
+        reason = f"its image is damaged: {image.file_size} bytes of {template.file_size}"
     if volumes is None:
         known = host.volume_names(pool)
         volumes = tuple(volume for volume in template_volumes(name) if volume in known)

@@ -52,6 +52,7 @@ class VolumeElement(Document):
     path = Text("target/path")
     capacity = Size("capacity", "bytes", "bytes")
     allocation = Size("allocation", "bytes", "bytes")
+    file_size = Size("physical", "bytes", "bytes")
     format = Text("target/format@type", "raw")
     backing = Text("backingStore/path")
     changed = Text("target/timestamps/ctime")
@@ -122,6 +123,7 @@ def read_volume(text: str, pool: str) -> VolumeFacts:
         format=volume.format,
         backing=volume.backing,
         changed=volume.changed,
+        file_size=volume.file_size,
     )
 
 

@@ -1,0 +1,112 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A template's plan on its hosts: on all at once, and of those that share storage on one for the others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+
+from ..hypervisor.port import Host
+from ..model.errors import AblestackError
+from ..model.plan_parts import Step
+from ..model.resources import TemplateCopy
+from ..model.storage import groups_sharing
+from ..plan.template import Act, CopyImage, Follow, OnHost, RemoveTemplate, WriteDescriptor, in_use
+from .infrastructure import Infrastructure
+from .template_copy import Origin, bring_template, remove_template, rewrite_descriptor
+from .template_lookup import all_vms, find_template, users_of
+
+Groups = tuple[tuple[str, ...], ...]
+
+
+def on_host(host: Host, copy: TemplateCopy, stored: bool = False) -> OnHost:
+    """The copy, and who uses it there; `stored` asks the stored definitions too."""
+    return OnHost(copy, users_of(all_vms(host, stored), copy.name, copy.path))
+
+
+def sharing_groups(infra: Infrastructure, found: Mapping[str, OnHost], first: str = "") -> Groups:
+    """The hosts that share the storage of their template pools; `first` leads its group."""
+    places = [(infra.catalog.host(name), on.pool) for name, on in found.items() if on.pool]
+    named = (tuple(spec.name for spec, _pool in group) for group in groups_sharing(places))
+    groups = tuple(group for group in named if len(group) > 1)
+    return tuple((first, *(name for name in group if name != first)) if first in group else group for group in groups)
+
+
+def as_mates_see(found: Mapping[str, OnHost], groups: Groups) -> dict[str, OnHost]:
+    """What a host finds that can look anew at the storage it shares; a read-only connection cannot."""
+    seen = dict(found)
+    for group in groups:
+        ready = next((found[name].copy for name in group if found[name].copy.ready), None)
+        for name in group:
+            copy = found[name].copy
+            if ready and not copy.volumes:
+                seen[name] = replace(found[name], copy=replace(ready, host=copy.host, pool=copy.pool))
+    return seen
+
+
+def carry_out(
+    infra: Infrastructure, plan: Iterable[Step], origin: Origin
+) -> tuple[list[Step], dict[str, AblestackError]]:
+    """Each host's step: the origin's first, then all at once, then those that share what is done by now.
+
+    Returns what was done, without what others have done meanwhile, and the errors by host. A host that shares nothing
+    after all has a step of its own there.
+    """
+    steps = {step.host: step for step in plan if isinstance(step, (CopyImage, WriteDescriptor, RemoveTemplate, Follow))}
+    following = [name for name, step in steps.items() if isinstance(step, Follow)]
+    first = [origin.first] if origin.first in steps else []
+    rest = [name for name in steps if name not in (*first, *following)]
+    done: list[Step] = []
+    errors: dict[str, AblestackError] = {}
+    for names in (first, rest, following):
+        if names and origin.first not in errors:
+            specs = [infra.catalog.host(name) for name in names]
+            did, failed = infra.on_hosts(lambda host: _one(infra, host, steps, origin), specs)
+            done += [step for step in did.values() if step]
+            errors.update(failed)
+    return done, errors
+
+
+def _one(infra: Infrastructure, host: Host, steps: Mapping[str, Act | Follow], origin: Origin) -> Step | None:
+    """Carries out the host's step; returns what was done, None where somebody else was faster."""
+    step = steps[host.spec.name]
+    if isinstance(step, Follow):
+        if _shows(infra, host, step):
+            return step
+        step = step.step
+    if isinstance(step, WriteDescriptor):
+        rewrite_descriptor(host, step.before, step.template)
+    elif isinstance(step, CopyImage):
+        if not (origin.make and bring_template(host, step.template, origin.make, step.replaces)):
+            return None
+    elif isinstance(step, RemoveTemplate):
+        copies = _removed_with(step, steps.values())
+        remove_template(host, step.copy, lambda: _still_unused(infra, copies))
+    return step
+
+
+def _shows(infra: Infrastructure, host: Host, step: Follow) -> bool:
+    """Whether what the leader did is seen from this host."""
+    if isinstance(step.step, RemoveTemplate):
+        return not find_template(host, step.step.copy.name).volumes
+    name = step.step.template.name
+    here, there = find_template(host, name), find_template(infra.host(step.leader), name)
+    return here.ready and there.ready and here.template == there.template
+
+
+def _removed_with(step: RemoveTemplate, steps: Iterable[Step]) -> dict[str, TemplateCopy]:
+    """What goes by the removal: by host, as each host of the same storage sees it."""
+    copies = {step.host: step.copy}
+    for other in steps:
+        if isinstance(other, Follow) and other.leader == step.host and isinstance(other.step, RemoveTemplate):
+            copies[other.host] = other.step.copy
+    return copies
+
+
+def _still_unused(infra: Infrastructure, copies: Mapping[str, TemplateCopy]) -> None:
+    """A VM is defined before its disk is made, so the definitions tell of every newcomer."""
+    specs = [infra.catalog.host(name) for name in copies]
+    found, errors = infra.on_hosts(lambda host: on_host(host, copies[host.spec.name], stored=True), specs)
+    for error in (*errors.values(), *(refusal for on in found.values() for refusal in in_use(on))):
+        raise error

@@ -82,12 +82,13 @@ def run_playbook(
     extra_vars: dict[str, Any] | None = None,
     env: dict[str, str] | None = None,
     arguments: tuple[str, ...] = (),
+    within: tuple[str, ...] = (),
     timeout: float = 600,
     ok: bool | None = True,
 ) -> Run:
     """
     `playbook` is a path, YAML text, or plays as Python data. `ok=True` insists that the run succeeds, `False` that it
-    fails; `None` leaves that to the caller.
+    fails; `None` leaves that to the caller. `within` is a command that runs another one elsewhere.
     """
     with tempfile.TemporaryDirectory(prefix="ablestack-run-") as folder:
         records = Path(folder, "records")
@@ -100,7 +101,7 @@ def run_playbook(
         command += ["--diff"] if diff else []
         command += ["-e", json.dumps(extra_vars)] if extra_vars else []
         done = subprocess.run(
-            [*command, *arguments],
+            [*within, *command, *arguments],
             env=environment(records, env),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

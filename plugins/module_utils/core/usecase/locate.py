@@ -13,7 +13,7 @@ from ..hypervisor.port import Host
 from ..model.errors import AblestackError, Code, invalid
 from ..model.migration import homes
 from ..model.naming import claim_generation, vm_name_of
-from ..model.vm import DomainRef, VmFacts
+from ..model.vm import DomainRef, Phase, VmFacts
 from ..model.vm_spec import VmSpec
 from .infrastructure import Infrastructure
 from .owner import is_abandoned
@@ -21,6 +21,7 @@ from .query import read_vms
 
 _PATIENCE = 30.0  # seconds to wait for another process that works on the same VM
 _PAUSE = 1.0  # seconds between two looks at such a VM
+_TWIN_PAUSE = 0.2  # seconds between two looks for another VM of the same name that is just being made
 
 
 @dataclass(frozen=True)
@@ -183,3 +184,42 @@ def _conflict(vm: VmFacts) -> AblestackError:
         "run the task again when it is done; a mark left by a dead controller counts for 15 minutes",
         id=vm.id,
     )
+
+
+def require_alone(infra: Infrastructure, ours: VmFacts) -> None:
+    """Returns once no other host has a VM of the name of ours, which was just defined; Conflict where ours has to go.
+
+    Two controllers both define before they look, so at least one sees the other. Which one is chance, so that age alone
+    cannot decide: a VM whose deploy is past its definition has looked, has not seen ours, and stays. Of two that are
+    just defined the older stays, as soon as the other has gone.
+    """
+    others = [spec for spec in infra.catalog.hosts if spec.name != ours.host.name]
+    deadline = time.monotonic() + _PATIENCE
+    while True:
+        found, _errors = infra.on_hosts(lambda host: _same_name(host, ours), others)
+        rivals = [vm for vm in found.values() if vm and vm.record]
+        for vm in rivals:
+            if vm.phase is not Phase.DEPLOYING or _age(vm) < _age(ours) or time.monotonic() > deadline:
+                raise name_taken(ours.name, vm.host.name)
+        if not rivals:
+            return
+        time.sleep(_TWIN_PAUSE)
+
+
+def name_taken(name: str, host: str) -> AblestackError:
+    """What the run is told whose VM goes back."""
+    return AblestackError(
+        Code.CONFLICT,
+        f"somebody else made a VM '{name}' on host '{host}' at the same time",
+        "run the task again: it will find that one",
+    )
+
+
+def _age(vm: VmFacts) -> tuple[str, str]:
+    return (vm.record.created if vm.record else "", vm.id)
+
+
+def _same_name(host: Host, ours: VmFacts) -> VmFacts | None:
+    ref = host.domain_named(ours.name.lower())
+    vm = host.vm(ref) if ref else None
+    return vm if vm and vm.exists else None

@@ -29,7 +29,7 @@ from .execute import disown, execute
 from .holding import ensure_free, holding
 from .home import with_home
 from .infrastructure import Infrastructure
-from .locate import Located, locate_settled
+from .locate import Located, locate_settled, name_taken, require_alone
 from .owner import current_owner
 from .remembered import remembering
 from .survey import choose_site, with_addresses_chosen, with_segment
@@ -148,7 +148,7 @@ def carry_out(infra: Infrastructure, task: VmTask) -> VmFacts | None:
             execute(host, plan.steps, undo=deploying, after={DefineVm: lambda: _defined(infra, host, task)})
     except AblestackError as error:
         if error.code is Code.ALREADY_EXISTS and error.details.get("step") == DefineVm.__name__:
-            raise _taken(task.request, at) from error
+            raise name_taken(at.name, at.host.name) from error
         disown(host, at.id, bool(error.details.get("crashed")))
         raise
     return _read(host, at.id)
@@ -157,7 +157,7 @@ def carry_out(infra: Infrastructure, task: VmTask) -> VmFacts | None:
 def _defined(infra: Infrastructure, host: Host, task: VmTask) -> None:
     """The definition of a new VM is there for all to see: now it shows whether another was faster."""
     if task.at and len(infra.catalog.hosts) > 1:
-        _alone(infra, task.request, task.at)
+        require_alone(infra, task.at)
     _ensure_free(host, task)
 
 
@@ -238,29 +238,6 @@ def _before(request: VmRequest, plan: Plan[VmFacts]) -> VmFacts | None:
 def _read(host: Host, vm_id: str) -> VmFacts | None:
     ref = host.domain(vm_id)
     return host.vm(ref) if ref else None
-
-
-def _alone(infra: Infrastructure, request: VmRequest, ours: VmFacts) -> None:
-    """After the definition: of two VMs of one name on two hosts, defined at the same time, the older survives."""
-    others = [spec for spec in infra.catalog.hosts if spec.name != ours.host.name]
-    found, _errors = infra.on_hosts(lambda host: _same_name(host, ours), others)
-    for vm in found.values():
-        if vm and vm.record and (vm.record.created, vm.id) < (request.fresh.now, ours.id):
-            raise _taken(request, vm)
-
-
-def _same_name(host: Host, ours: VmFacts) -> VmFacts | None:
-    ref = host.domain_named(ours.name.lower())
-    vm = host.vm(ref) if ref else None
-    return vm if vm and vm.exists else None
-
-
-def _taken(request: VmRequest, where: VmFacts) -> AblestackError:
-    return AblestackError(
-        Code.CONFLICT,
-        f"somebody else made a VM '{request.spec.name}' on host '{where.host.name}' at the same time",
-        "run the task again: it will find that one",
-    )
 
 
 def _draw_request(catalog: Catalog, spec: VmSpec, located: Located) -> VmRequest:

@@ -9,13 +9,16 @@ from typing import Any
 import pytest
 import yaml
 
+from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.catalog import HostSpec
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.errors import AblestackError, Code
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.outcome import Outcome
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.usecase.host_query import list_hosts
+from ansible_collections.ablestack.kvm.plugins.module_utils.core.usecase.infrastructure import Infrastructure
 from ansible_collections.ablestack.kvm.plugins.modules import ablestack_host_info
 from support.fleets import actions, fleet, hosts_of
+from support.memory_host import MemoryHost
 from support.templates import put_vm
-from support.worlds import World, make_world
+from support.worlds import Controller, World, make_world
 
 OTHER_STATES = ("disabled", "maintenance")
 
@@ -88,6 +91,28 @@ def test_a_host_that_is_down_is_a_warning_and_all_of_them_an_error() -> None:
     with pytest.raises(AblestackError) as error:
         listed(world)
     assert error.value.code is Code.HOST_UNAVAILABLE
+
+
+def test_a_host_that_is_down_is_tried_once_however_many_need_it() -> None:
+    world = make_world(3)
+    vms = [{"name": f"web{number}", "host": f"kvm0{number % 3 + 1}"} for number in range(9)]
+    fleet(world.controller(), vms)
+    tried: list[str] = []
+    connected = world.controller().hosts
+
+    def open_host(spec: HostSpec) -> MemoryHost:
+        tried.append(spec.name)
+        if spec.name == "kvm02":
+            raise AblestackError(Code.HOST_UNAVAILABLE, "host 'kvm02' did not answer within 15 seconds")
+        return connected[spec.name]
+
+    controller = Controller(Infrastructure(world.catalog, open_host), connected)
+    done = fleet(controller, [{"name": vm["name"], "labels": {"a": "b"}} for vm in vms])
+    assert sorted(tried) == ["kvm01", "kvm02", "kvm03"]
+    expected = {vm["name"]: "failed" if vm["host"] == "kvm02" else "changed" for vm in vms}
+    assert actions(done) == expected
+    failed = [row["error"]["code"] for row in done.result["results"] if row["failed"]]
+    assert failed == ["HostUnavailable"] * 3
 
 
 def test_pools_that_are_one_storage_name_the_other_hosts() -> None:

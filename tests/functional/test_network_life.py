@@ -13,6 +13,7 @@ import pytest
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.errors import Code
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.resources import BridgeFacts
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.vm_spec import NicSpec
+from ansible_collections.ablestack.kvm.plugins.module_utils.face.network_options import NETWORK_OPTIONS
 from support.networks import MAC, NET, apply, changes, refused, thrice, vm
 from support.worlds import make_world
 
@@ -61,33 +62,88 @@ def test_every_option_of_a_network_with_dhcp() -> None:
     assert not apply(world, name="blue", state="restarted").changed
 
 
-@pytest.mark.parametrize(
-    ("option", "value", "impact"),
-    [
-        ("type", "isolated", "restart"),
-        ("cidr", "10.31.0.0/16", "restart"),
-        ("gateway", "10.30.0.1", "restart"),
-        ("dhcp_start", "10.30.0.150", "live"),
-        ("dhcp_end", "10.30.0.200", "live"),
-        ("ip6_cidr", "", "restart"),
-        ("ip6_gateway", "fd00:30::1", "restart"),
-        ("dns_servers", ["9.9.9.9"], "restart"),
-        ("dns_servers", [], "restart"),
-        ("dns_records", [{"ip": "10.30.0.9", "names": ["printer"]}], "live"),
-        ("dns_records", [], "live"),
-        ("domain", "other.example", "restart"),
-        ("domain", "", "restart"),
-        ("mtu", 9000, "restart"),
-        ("mtu", 0, "restart"),
-        ("bridge", "blue1", "restart"),
-        ("reservations", [], "live"),
-        ("reservations", [{"mac": MAC, "ip": "10.30.0.51"}], "live"),
-        ("reservations", [{"mac": "52:54:00:00:00:02", "ip": "10.30.0.50", "name": "nas"}], "live"),
-        ("autostart", True, "live"),
-        ("labels", {"tier": "back"}, "live"),
-        ("labels", {}, "live"),
-    ],
+CHANGES: tuple[tuple[str, Any, str], ...] = (
+    ("type", "isolated", "restart"),
+    ("cidr", "10.31.0.0/16", "restart"),
+    ("gateway", "10.30.0.1", "restart"),
+    ("dhcp_start", "10.30.0.150", "live"),
+    ("dhcp_end", "10.30.0.200", "live"),
+    ("ip6_cidr", "", "restart"),
+    ("ip6_gateway", "fd00:30::1", "restart"),
+    ("dns_servers", ["9.9.9.9"], "restart"),
+    ("dns_servers", [], "restart"),
+    ("dns_records", [{"ip": "10.30.0.9", "names": ["printer"]}], "live"),
+    ("dns_records", [], "live"),
+    ("domain", "other.example", "restart"),
+    ("domain", "", "restart"),
+    ("mtu", 9000, "restart"),
+    ("mtu", 0, "restart"),
+    ("bridge", "blue1", "restart"),
+    ("reservations", [], "live"),
+    ("reservations", [{"mac": MAC, "ip": "10.30.0.51"}], "live"),
+    ("reservations", [{"mac": "52:54:00:00:00:02", "ip": "10.30.0.50", "name": "nas"}], "live"),
+    ("autostart", True, "live"),
+    ("labels", {"tier": "back"}, "live"),
+    ("labels", {}, "live"),
 )
+"""What each option of FIRST is changed to, and what that costs."""
+OFFICE: dict[str, Any] = {
+    "type": "shared",
+    "bridge": "ovs0",
+    "vlan": 100,
+    "cidr": "10.40.0.0/24",
+    "gateway": "10.40.0.1",
+    "dns_servers": ["10.40.0.2"],
+    "labels": {"tier": "front"},
+}
+BRIDGED: tuple[tuple[str, Any, str], ...] = (
+    ("bridge", "ovs1", "restart"),
+    ("vlan", 200, "restart"),
+    ("vlan", 0, "restart"),
+    ("cidr", "10.41.0.0/16", "live"),
+    ("cidr", "", "live"),
+    ("gateway", "10.40.0.254", "live"),
+    ("gateway", "", "live"),
+    ("dns_servers", [], "live"),
+    ("autostart", False, "live"),
+    ("labels", {}, "live"),
+)
+"""The same of OFFICE, whose addresses only describe the segment."""
+
+
+def test_no_option_is_without_such_a_test() -> None:
+    tested = {option for option, _value, _impact in (*CHANGES, *BRIDGED)}
+    assert tested == set(NETWORK_OPTIONS) - {"name", "state", "zone", "hosts"}
+    assert {option for option, _value, _impact in CHANGES} == set(FIRST)
+    assert {option for option, _value, _impact in BRIDGED} == set(OFFICE) - {"type"} | {"autostart"}
+
+
+@pytest.mark.parametrize(("option", "value", "impact"), BRIDGED)
+def test_every_change_of_a_network_on_a_bridge(option: str, value: Any, impact: str) -> None:
+    world = make_world()
+    for bridge in ("ovs0", "ovs1"):
+        world.state.bridges[bridge] = BridgeFacts(bridge, "other")
+    thrice(world, name="office", **OFFICE)
+    options: dict[str, Any] = {option: value}
+    if option == "cidr":
+        options["gateway"] = value.replace("0.0/16", "0.1")
+    done = thrice(world, name="office", **options)
+    assert changes(done)[option] == impact
+    assert done.result["restart_required"] == (impact == "restart")
+    assert done.result["network"]["pending"] == ([option] if impact == "restart" else [])
+    assert thrice(world, name="office", state="restarted", **options).changed == (impact == "restart")
+    assert not apply(world, name="office").result["network"]["pending"]
+
+
+@pytest.mark.parametrize("options", [{"zone": "b"}, {"hosts": ["kvm02", "kvm03"]}])
+def test_where_it_is_made_is_chosen_by_zone_or_by_name(options: dict[str, Any]) -> None:
+    world = make_world(hosts=3, host_values={name: {"zone": "b"} for name in ("kvm02", "kvm03")})
+    assert thrice(world, **NET, **options).result["network"]["hosts"] == ["kvm02", "kvm03"]
+    thrice(world, name="blue", **options, state="absent")
+    assert not any("blue" in state.networks for state in world.states.values())
+
+
+@pytest.mark.parametrize(("option", "value", "impact"), CHANGES)
 def test_every_change_is_made_live_or_waits(option: str, value: Any, impact: str) -> None:
     world = make_world()
     apply(world, name="blue", **FIRST)

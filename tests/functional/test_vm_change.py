@@ -15,7 +15,7 @@ from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.values im
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.vm_spec import DiskSpec, NicSpec, VmSpec
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.usecase.vm import apply_vm
 from support.memory_state import MemoryDomain
-from support.worlds import World, make_world, put_template
+from support.worlds import DEFAULT_NETWORK, World, make_world, put_template
 
 ISO = b"\0" * 0x8001 + b"CD001" + b"\0" * 100
 A, B, C = DiskSpec("a", size=GIB), DiskSpec("b", size=GIB), DiskSpec("c", size=GIB)
@@ -47,6 +47,11 @@ def site(**sections: Any) -> World:
     world.state.add_pool("other")
     put_template(world.pool, "rescue", ISO, format="iso")
     put_template(world.pool, "install", ISO, format="iso")
+    bridged = {"forward": "bridge", "bridge": "ovs0", "cidr": "", "gateway": "", "dhcp_start": "", "dhcp_end": ""}
+    world.state.add_network(
+        replace(DEFAULT_NETWORK, name="tagged", id="0" * 8 + "-0000-4000-8000-0000000000b0", vlan=5, openvswitch=True,
+                **bridged)
+    )  # fmt: skip
     return world
 
 
@@ -119,6 +124,7 @@ CHANGES: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
         "networks.default.ip": "next_boot"}),
     "names alone": ({"networks": (NicSpec("lan"), NicSpec("default"))}, {}),
     "another network": ({"networks": (LAN, NicSpec("lan", mac=MAC))}, {f"networks.{MAC}": "live"}),
+    "another switch": ({"networks": (LAN, NicSpec("tagged", mac=MAC))}, {f"networks.{MAC}": "restart"}),
     "model": ({"networks": (LAN, replace(DEFAULT, model="e1000e"))}, {"networks.default.model": "restart"}),
 }  # fmt: skip
 HARDWARE = [name for name, (given, changes) in CHANGES.items()
@@ -350,6 +356,18 @@ def test_addresses_follow_their_nics() -> None:
     assert reserved() == ["10.10.10.51", "10.10.10.60"]
     apply(world, name="web1", networks=(DEFAULT,))
     assert reserved() == []
+
+
+def test_a_nic_leaves_an_open_vswitch_bridge_while_it_is_off() -> None:
+    world = site()
+    apply(world, **{**VM, "networks": (LAN, NicSpec("tagged", mac=MAC))})
+    back = {"name": "web1", "networks": (LAN, DEFAULT)}
+    with pytest.raises(AblestackError) as refused:
+        apply(world, **back)
+    assert refused.value.code is Code.INVALID_STATE
+    done = apply(world, **back, allow_restart=True)
+    assert outcome_of(done)[f"networks.{MAC}"] == "restart"
+    assert not apply(world, **back).changed
 
 
 def test_a_new_nic_has_a_mac_of_its_own_each_time_the_same() -> None:

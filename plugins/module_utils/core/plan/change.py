@@ -74,7 +74,7 @@ def _says_more(disk: DiskSpec) -> bool:
 
 
 def _networks_needed(request: VmRequest, vm: VmFacts) -> tuple[str, ...]:
-    """Those of the wanted NICs and of the fixed addresses that go, where anything about NICs differs."""
+    """Those of the wanted NICs, those they leave, and those of fixed addresses that go, where anything differs."""
     wanted = request.spec.networks
     if wanted is UNSET:
         return ()
@@ -84,7 +84,8 @@ def _networks_needed(request: VmRequest, vm: VmFacts) -> tuple[str, ...]:
     if same_order and same_model and not gone and not any(match.moves for match in matches):
         return ()
     fixed = [nic.network for nic in (vm.record.nics if vm.record else ()) if nic.ip]
-    return tuple(dict.fromkeys([*(match.spec.network for match in matches), *fixed]))
+    left = [match.have.network for match in matches if match.have and match.have.network]
+    return tuple(dict.fromkeys([*(match.spec.network for match in matches), *fixed, *left]))
 
 
 def compare(request: VmRequest, vm: VmFacts) -> Edits:

@@ -117,7 +117,7 @@ def _planned(
         return NicPlan(config, NicRecord(have.mac, spec.network, match.ip), SeedNic(have.mac))
     own = {nic.mac: nic for nic in edits.record.nics}
     if have.network != spec.network:
-        edits.changes.append(Change(f"networks.{have.mac}", have.network, spec.network, LIVE))
+        edits.changes.append(Change(f"networks.{have.mac}", have.network, spec.network, _move(request, have, spec)))
         _release(request, have.mac, own, edits)
     kept = replace(spec, mac=have.mac, model=config.model)
     planned = _on_network(request, vm, kept, have.mac, position, matches)
@@ -126,6 +126,13 @@ def _planned(
         edits.changes.append(Change(path, match.ip, planned.record.ip, NEXT_BOOT))
     _reserve(planned, edits)
     return replace(planned, config=config)
+
+
+def _move(request: VmRequest, have: NicConfig, spec: NicSpec) -> str:
+    """What it costs to connect a NIC to another network: libvirt does that live between Linux bridges alone."""
+    networks = home_of(request).networks
+    found = [networks[name] for name in (have.network, spec.network) if name in networks]
+    return RESTART if any(network.openvswitch for network in found) else LIVE
 
 
 def _plugged(

@@ -92,9 +92,8 @@ def _with_bridges(
     for name, here in found.items():
         stored = here.on.state.stored if here.on.state else None
         bridge = "" if spec.state == "absent" else host_bridge(spec, stored or like)
-        same = (
-            stored and stored.forward == "bridge" and (stored.bridge, spec.vlan or stored.vlan) == (bridge, stored.vlan)
-        )
+        vlan = spec.vlan if isinstance(spec.vlan, int) else stored.vlan if stored else 0
+        same = stored and stored.forward == "bridge" and (stored.bridge, stored.vlan) == (bridge, vlan)
         if bridge and not same:
             wanted[name] = bridge
     if not wanted:

@@ -7,6 +7,7 @@
 #   lab.sh ctl CMD...        run CMD on the controller (qemu+ssh://h1/system and qemu+tls://h1/system work there)
 #   lab.sh host hN CMD...    run CMD on a host
 #   lab.sh crash hN          power cut;     lab.sh start hN    power on again
+#   lab.sh openvswitch hN BRIDGE   an Open vSwitch bridge on that host, until it ends (not on a Debian 13 host)
 #   lab.sh env               shell variables: connection URIs for processes outside the namespaces, and more
 #   lab.sh ssh-config        the file for ssh -F: hosts, and guests behind them
 #   lab.sh image tiny|debian [PATH]   the image's path; builds it when it is not in the cache; with PATH, copies it there
@@ -108,10 +109,15 @@ case $command in
     alive "$1" || start_host "$1"
     await "$1"
     ;;
+  openvswitch)
+    the_host "${1:-}"
+    openvswitch "$@"
+    ;;
   env) print_env ;;
   ssh-config) echo "$SSH_CONFIG" ;;
   image) image "$@" ;;
   _controller) run_controller ;;
   _host) run_host "$1" ;;
+  _openvswitch) add_openvswitch_bridge "$1" ;;
   *) usage ;;
 esac

@@ -1,6 +1,10 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A task on a snapshot in a process that kills itself soon after it has begun a call of the host."""
+"""A task on a snapshot in a process of its own, which kills itself soon after it has begun a call of the host.
+
+The job has the task's options, `catalog`, and either `kill` and `delay` (the call, seconds), or neither: then it says
+that it is ready, and begins when it is sent a line.
+"""
 
 from __future__ import annotations
 
@@ -24,10 +28,12 @@ def main(job: dict[str, Any]) -> None:
     from ansible_collections.ablestack.kvm.plugins.module_utils.core.usecase.snapshot import apply_snapshot
     from ansible_collections.ablestack.kvm.plugins.module_utils.face.snapshot_options import snapshot_spec
 
-    call, delay = job.pop("kill"), job.pop("delay")
+    call, delay = job.pop("kill", ""), job.pop("delay", 0)
 
     def opened(spec: Any) -> Any:
         host = open_host(spec)
+        if not call:
+            return host
         do = getattr(host, call)
 
         def dying(*arguments: Any, **more: Any) -> Any:
@@ -38,6 +44,10 @@ def main(job: dict[str, Any]) -> None:
         return host
 
     with Infrastructure(read_catalog(job.pop("catalog")), opened) as infrastructure:
+        if not call:
+            infrastructure.host(infrastructure.catalog.hosts[0].name)
+            print("ready", flush=True)
+            sys.stdin.readline()
         apply_snapshot(infrastructure, snapshot_spec(job))
 
 

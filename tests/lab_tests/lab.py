@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import subprocess
@@ -126,6 +127,15 @@ class Lab:
         identity = ["-i", str(key)] if key else []
         options = ["-F", str(self.ssh_config), "-o", "BatchMode=yes", "-J", via, *identity]
         return command("ssh", *options, f"{user}@{address}", *words, check=check, timeout=60)
+
+    def guest_run(self, host: str, guest: str, command: str) -> tuple[int, str, str]:
+        """Runs a shell command in a guest through its agent: exit code, output, errors."""
+        arguments = {"path": "/bin/sh", "arg": ["-c", command], "capture-output": True}
+        pid = self.agent(host, guest, "guest-exec", timeout=10, **arguments)["pid"]
+        while not (status := self.agent(host, guest, "guest-exec-status", timeout=10, pid=pid))["exited"]:
+            time.sleep(0.1)
+        out, err = (base64.b64decode(status.get(key, "")).decode() for key in ("out-data", "err-data"))
+        return status["exitcode"], out, err
 
     def agent(self, host: str, guest: str, verb: str = "guest-ping", timeout: int = 2, **arguments: Any) -> Any:
         """Asks the guest agent; libvirt.libvirtError when it does not answer within `timeout` seconds."""

@@ -7,12 +7,10 @@ Starting a playbook costs more than a task in it, so `play` runs many tasks in o
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import json
 import re
 import sys
-import time
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,7 +66,13 @@ class Site:
     @property
     def catalog(self) -> dict[str, Any]:
         row = {"name": self.host, "uri": self.lab.uri(self.host), "virt_type": "qemu"}
-        offerings = {"tiny": {"cpu": 1, "memory": 96}, "more": {"cpu": 2, "memory": 128}}
+        room = {"cpu": 1, "max_cpu": 1, "max_memory": 448, "dynamic_scaling": True}
+        offerings = {
+            "tiny": {"cpu": 1, "memory": 96},
+            "uefi": {"cpu": 1, "memory": 192},
+            "grows": {**room, "memory": 192},
+            "grown": {**room, "memory": 320},
+        }
         return {"hosts": [row], "compute_offerings": offerings, "settings": {"cpu_overprovisioning": 20}}
 
     def prepare(self) -> None:
@@ -185,12 +189,9 @@ class Site:
 
     def guest(self, command: str) -> str:
         """Runs a command in the guest."""
-        arguments = {"path": "/bin/sh", "arg": ["-c", command], "capture-output": True}
-        pid = self.lab.agent(self.host, NAME, "guest-exec", timeout=10, **arguments)["pid"]
-        while not (status := self.lab.agent(self.host, NAME, "guest-exec-status", timeout=10, pid=pid))["exited"]:
-            time.sleep(0.1)
-        assert status["exitcode"] == 0, base64.b64decode(status.get("err-data", ""))
-        return base64.b64decode(status.get("out-data", "")).decode()
+        code, output, errors = self.lab.guest_run(self.host, NAME, command)
+        assert code == 0, errors
+        return output
 
     def guest_write(self, letter: str) -> None:
         self.guest(

@@ -223,15 +223,48 @@ def test_an_address_stays_with_its_vm_and_goes_to_the_next(clean_lab: Lab, tasks
     assert recovered["vm"]["nics"][0]["mac"] == first["vm"]["nics"][0]["mac"]
     assert resolves(clean_lab, "10.20.0.50", "web1.other.test") == "10.20.0.50"
 
-    # the next owner gets it, though the lease of the last one has not ended
-    _expunged, empty, _next = tasks(
-        vm(name="web1", state="expunged", forced=True), net(name="blue"), deployed("web4", fixed("10.20.0.50"))
+    # the next owner gets it, though the lease of the last one has not ended; so does a NIC that is plugged in
+    _expunged, empty, _next, plugged = tasks(
+        vm(name="web1", state="expunged", forced=True),
+        net(name="blue"),
+        deployed("web4", fixed("10.20.0.50")),
+        vm(name="web4", networks=[fixed("10.20.0.50"), fixed("10.20.0.2")]),
     )
     assert rows(empty) == []
     assert clean_lab.ssh("10.20.0.50", "hostname").stdout.strip() == "web4"
+    assert [change["impact"] for change in plugged["changes"]] == ["live"]
+    clean_lab.ssh("10.20.0.50", "ip link set eth1 up && udhcpc -n -q -t 5 -i eth1 -s /usr/share/udhcpc/default.script")
+    assert "inet 10.20.0.2/24" in clean_lab.ssh("10.20.0.50", "ip -4 addr show eth1").stdout
     tasks(vm(name="web4", state="expunged", forced=True))
     absent = thrice(tasks, {"name": "blue", "state": "absent"}, {"name": "green", "state": "absent"})
     assert [done["network"] for done in absent] == [{}, {}]
+
+
+def test_a_vlan_joins_and_parts_vms(clean_lab: Lab, tasks: Tasks) -> None:
+    """On an Open vSwitch bridge; whoever goes from one to another has to be off for it."""
+    clean_lab.script("openvswitch", "h1", "ovs0")
+    office = {"type": "shared", "bridge": "ovs0", "cidr": "10.60.0.0/24"}
+    made = thrice(tasks, *({**office, "name": f"vlan{tag}", "vlan": tag} for tag in (10, 20)))
+    assert [done["network"]["vlan"] for done in made] == [10, 20]
+
+    def sees() -> bool:
+        return clean_lab.guest_run("h1", "one", "ping -c 2 -W 2 10.60.0.2")[0] == 0
+
+    nic = {"ip": "10.60.0.2", "mac": "52:54:00:00:60:02"}
+    move = {"name": "two", "networks": [{"name": "vlan10", **nic}]}
+    *_made, refused = tasks(
+        deployed("one", fixed("10.60.0.1", "vlan10"), wait="agent"),
+        deployed("two", {"name": "vlan20", **nic}, wait="agent"),
+        vm(**move, fails=True),
+    )
+    assert refused["error"]["code"] == "InvalidState"
+    assert not sees()
+    done, again = tasks(vm(**move, allow_restart=True, wait="agent"), vm(**move))
+    assert [change["impact"] for change in done["changes"]] == ["restart"]
+    assert not again["changed"]
+    assert sees()
+    tasks(*(vm(name=name, state="expunged", forced=True) for name in ("one", "two")))
+    thrice(tasks, *({"name": f"vlan{tag}", "state": "absent"} for tag in (10, 20)))
 
 
 def test_vms_on_several_hosts_share_a_bridge(clean_lab: Lab, tasks: Tasks) -> None:

@@ -150,7 +150,7 @@ def test_a_kept_data_disk_is_whole_after_an_expunge(older: Site) -> None:
 
 
 def test_a_running_guest_is_frozen_for_a_moment_and_keeps_its_content(site: Site) -> None:
-    site.play(site.deployed(wait="agent"), write("A"))
+    site.play(site.deployed(wait="agent", boot_type="uefi", compute_offering="uefi"), write("A"))
     site.guest(
         "(while :; do dd if=/dev/zero of=/root/load bs=64k count=32 conv=fsync; done) >/dev/null 2>&1 & "
         "echo $! >/run/load"
@@ -214,20 +214,27 @@ def test_a_running_guest_is_frozen_for_a_moment_and_keeps_its_content(site: Site
     assert ended[5]["letters"] == {"": "BBB", "s2": "BBB", "s4": "DDD"}
 
 
-def test_memory_comes_back_as_it_was(older: Site) -> None:
-    older.play(older.deployed(wait="agent"), write("A"))
-    older.guest("echo remembered > /run/note")
-    taken = older.play(snap("m1", memory=True))[0]
+def test_memory_comes_back_as_it_was(site: Site) -> None:
+    """Of a VM that has grown while it ran, too: with the memory of then."""
+    site.play(site.deployed(compute_offering="grows", wait="agent"), write("A"))
+    site.play(vm(compute_offering="grown"))
+    total = site.guest("grep MemTotal /proc/meminfo")
+    site.guest("echo remembered > /run/note")
+    taken = site.play(*thrice("m1", memory=True))[1]
     assert taken["snapshot"]["type"] == "DiskAndMemory"
-    assert older.refused(snap("s1"))["error"]["code"] == "InvalidState"
-    older.guest("rm /run/note")
-    back = older.play(write("B"), vm(state="stopped", forced=True), snap("m1", "reverted"), vm())
+    assert site.refused(snap("s1"))["error"]["code"] == "InvalidState"
+    site.guest("rm /run/note")
+    back = site.play(
+        write("B"), vm(compute_offering="grows", state="stopped", forced=True), snap("m1", "reverted"), vm()
+    )
     assert back[2]["changed"]
-    assert back[3]["vm"]["state"] == "Running"
-    assert back[3]["vm"]["snapshots"] == ["m1"]
-    assert older.guest("cat /run/note") == "remembered\n"
-    assert older.guest_read() == "AAA"
-    gone = older.play(snap("m1", "absent"), vm())
+    found = back[3]["vm"]
+    assert (found["state"], found["snapshots"]) == ("Running", ["m1"])
+    assert (found["memory"], found["compute_offering"]) == (320, "grown")
+    assert site.guest("grep MemTotal /proc/meminfo") == total
+    assert site.guest("cat /run/note") == "remembered\n"
+    assert site.guest_read() == "AAA"
+    gone = site.play(snap("m1", "absent"), vm())
     assert gone[1]["vm"]["snapshots"] == []
 
 
@@ -242,8 +249,34 @@ def test_killed_in_a_merge_the_same_task_again_ends_it(older: Site) -> None:
         assert not ended[1]["changed"]
 
 
+def test_controllers_that_begin_at_one_moment_come_one_after_another(older: Site) -> None:
+    older.play(older.deployed(start=False), write("A"), snap("s0"), write("B"))
+    tasks = [{"name": "s1"}, {"name": "s2"}, {"name": "s3"}, {"name": "s0", "state": "absent"}]
+    pipes: dict[str, Any] = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    jobs = [{"catalog": older.catalog, "vm": NAME, **task} for task in tasks]
+    processes = [subprocess.Popen(_command(job), text=True, **pipes) for job in jobs]
+    for process in processes:
+        assert process.stdout.readline() == "ready\n"
+    for process in processes:
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    for process in processes:
+        _out, errors = process.communicate(timeout=120)
+        assert process.returncode == 0, errors
+    ended = older.play(snap("s1"), write("C"), snap("s2", "absent"), snap("s3", "absent"))
+    assert [result["letters"] for result in ended if "letters" in result] == [
+        {"": "BBB", "s1": "BBB", "s2": "BBB", "s3": "BBB"},
+        {"": "CCC", "s1": "BBB", "s3": "BBB"},
+        {"": "CCC", "s1": "BBB"},
+    ]
+    assert not ended[0]["changed"]
+    assert older.on_host("find", "/srv/default", "-name", "*-hold.*") == ""
+
+
+def _command(job: dict[str, Any]) -> list[str]:
+    return [sys.executable, str(HERE / "killed_snapshot.py"), json.dumps(job)]
+
+
 def run_and_die(job: dict[str, Any]) -> int:
     """A task in a process that kills itself `delay` seconds after it has begun that call of the port."""
-    script = HERE / "killed_snapshot.py"
-    done = subprocess.run([sys.executable, str(script), json.dumps(job)], capture_output=True, text=True, check=False)
-    return done.returncode
+    return subprocess.run(_command(job), capture_output=True, text=True, check=False).returncode

@@ -71,6 +71,27 @@ join_networks() { # hN
   ip link set br0 up
 }
 
+openvswitch() { # hN BRIDGE
+  [ -n "${2:-}" ] || usage
+  ! has_own_root "$1" || die "$1 has no Open vSwitch"
+  enter "$1" bash "$HERE/lab.sh" _openvswitch "$2"
+}
+
+# In the host. The switch is a process there, since the kernel has no module for it; the kernel's own bridges know no
+# VLANs either. Daemons that outlive this command must not hold its output.
+add_openvswitch_bridge() { # BRIDGE
+  local log=/var/log/libvirt/openvswitch.log
+  if ! pgrep -x ovs-vswitchd >/dev/null; then
+    rm -f /etc/openvswitch/conf.db
+    /usr/share/openvswitch/scripts/ovs-ctl start --system-id=random --no-monitor </dev/null >"$log" 2>&1 || {
+      cat "$log" >&2
+      die "Open vSwitch does not start"
+    }
+  fi
+  ovs-vsctl --timeout=10 --may-exist add-br "$1" -- set bridge "$1" datapath_type=netdev
+  ip link set "$1" up
+}
+
 configure_libvirt() { # hN
   # A host keeps its identity over a crash; two hosts must differ, or they refuse to migrate to each other.
   local uuid

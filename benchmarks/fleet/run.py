@@ -44,8 +44,8 @@ def measure(bench: Bench, tool: Tool, count: int, found: Results) -> None:
     bench.clean()
 
 
-def compare(bench: Bench, chosen: list[Tool], count: int, rounds: int, found: Results) -> None:
-    """All take turns, so that whatever else the machine does hits all alike."""
+def compare(bench: Bench, chosen: list[Tool], count: int, rounds: int, found: Results, kept: Path) -> None:
+    """All take turns, so that whatever else the machine does hits all alike; what is measured is saved at once."""
     for number in range(rounds):
         found.add(count, BARE, "", seconds(lambda: bench.play([])))
         found.add(count, EMPTY, "", seconds(lambda: bench.play([{"nothing": {}}])))
@@ -53,6 +53,7 @@ def compare(bench: Bench, chosen: list[Tool], count: int, rounds: int, found: Re
             if not (tool.slow and number):
                 print(f"{count} VMs, round {number + 1}: {tool.name}", file=sys.stderr, flush=True)
                 measure(bench, tool, count, found)
+                found.save(kept)
 
 
 def count_costs(bench: Bench, count: int, found: Results) -> None:
@@ -85,7 +86,7 @@ def main() -> None:
         bench.prepare()
         chosen = [tool for tool in tools(bench) if any(word in tool.name for word in asked.only)]
         for count in asked.counts:
-            compare(bench, chosen, count, asked.rounds, found)
+            compare(bench, chosen, count, asked.rounds, found, kept)
         for count in [1, *asked.counts]:
             count_costs(bench, count, found)
         found.save(kept)

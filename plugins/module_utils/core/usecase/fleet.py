@@ -154,7 +154,7 @@ class _Job:
         action, told = self.action, Outcome()
         if self.error is None or self._wait is not None:
             expunges = self.spec.state == "expunged"
-            told = outcome_of_expunge(self.tasks) if expunges else outcome_of(self.tasks[0], self.after)
+            told = outcome_of_expunge(self.tasks) if expunges else outcome_of(self.tasks[0], self.after, shown=False)
         changed = told.changed
         if self.error:
             changed = changed or bool(self.error.details.get("steps_done"))

@@ -206,8 +206,8 @@ def asks_wait(infra: Infrastructure, task: VmTask, after: VmFacts | None) -> boo
     return not infra.check and after is not None and task.spec.state in _WAITING_STATES and after.is_active
 
 
-def outcome_of(task: VmTask, after: VmFacts | None) -> Outcome:
-    """What a module returns of it."""
+def outcome_of(task: VmTask, after: VmFacts | None, shown: bool = True) -> Outcome:
+    """What a module returns of it. Not `shown`: an unchanged VM has no diff, for nobody looks at it."""
     result: dict[str, Any] = {
         "vm": vm_view(after) if after else {},
         "changes": [change.as_dict() for change in task.plan.changes],
@@ -215,8 +215,10 @@ def outcome_of(task: VmTask, after: VmFacts | None) -> Outcome:
     }
     if task.placement:
         result["placement"] = task.placement.as_dict()
-    drawn = _drawn_values(task.request) if task.request.site else ()
     plan = task.plan
+    if not (plan.changed or shown):
+        return Outcome(result=result, warnings=plan.warnings)
+    drawn = _drawn_values(task.request) if task.request.site else ()
     return Outcome(plan.changed, diff_view(task.before), diff_view(after, drawn), result, plan.warnings)
 
 

@@ -243,6 +243,9 @@ REFUSED: dict[str, tuple[dict[str, Any], Code]] = {
     "template": ({"template": "other"}, Code.INVALID_STATE),
     "iso": ({"iso": "rescue"}, Code.INVALID_STATE),
     "host": ({"host": "kvm02"}, Code.INVALID_STATE),
+    "zone": ({"zone": "elsewhere"}, Code.INVALID_STATE),
+    "pod": ({"pod": "elsewhere"}, Code.INVALID_STATE),
+    "cluster": ({"cluster": "elsewhere"}, Code.INVALID_STATE),
 }  # fmt: skip
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import subprocess
 from dataclasses import replace
-from itertools import product
+from itertools import cycle, product
 from pathlib import Path
 
 import pytest
@@ -52,22 +52,31 @@ def test_edited_domains(tmp_path: Path) -> None:
     validate(tmp_path, texts, "domain")
 
 
-def test_every_combination_of_firmware_tpm_room_and_devices(tmp_path: Path) -> None:
+def test_every_combination_of_what_the_wizard_offers(tmp_path: Path) -> None:
     boots = (("bios", "legacy"), ("uefi", "legacy"), ("uefi", "secure"))
-    disks, nics = vm_config().disks, vm_config().nics
-    more = (DiskConfig("vdb", "/srv/vol-a.qcow2", max_iops=500), DiskConfig("vdx", "/srv/vol-b.qcow2"))
+    root, drive, seed = vm_config().disks
+    data = (DiskConfig("vdb", "/srv/vol-a.qcow2", max_iops=500), DiskConfig("vdx", "/srv/vol-b.qcow2"))
+    second = NicConfig("52:54:00:00:00:02", "lan", "e1000e")
+    hosts = cycle((("qemu", ""), ("kvm", "host-model"), ("kvm", "EPYC")))
+    yes_or_no = (True, False)
     texts = {}
-    for (boot_type, boot_mode), tpm, grows, devices in product(boots, (True, False), (True, False), (True, False)):
+    for (boot_type, boot_mode), tpm, grows, more_disks, iso, more_nics in product(boots, *[yes_or_no] * 5):
+        virt_type, cpu_mode = next(hosts)
         config = vm_config(
             boot_type=boot_type,
             boot_mode=boot_mode,
             tpm=tpm,
             max_cpu=4 if grows else 1,
             max_memory=1024 if grows else 256,
-            disks=(*disks, *more) if devices else disks,
-            nics=(*nics, NicConfig("52:54:00:00:00:02", "lan", "e1000e")) if devices else nics,
+            disks=(root, *(data if more_disks else ()), replace(drive, path="/srv/tmpl-r.iso" if iso else ""), seed),
+            nics=(*vm_config().nics, *((second,) if more_nics else ())),
+            virt_type=virt_type,
+            cpu_mode=cpu_mode,
         )
-        texts[f"{boot_type}-{boot_mode}-{tpm}-{grows}-{devices}"] = new_domain(config).text
+        document = new_domain(config)
+        assert read_domain(document.text) == config
+        texts[f"{boot_type}-{boot_mode}-{tpm}-{grows}-{more_disks}-{iso}-{more_nics}"] = document.text
+    assert len(texts) == 3 * 2**5
     validate(tmp_path, texts, "domain")
 
 

@@ -13,6 +13,7 @@ include_patterns = [
     "index.md",
     "CONTRIBUTING.md",
     "docs/**.md",
+    "extensions/molecule/README.md",
     "roles/*/README.md",
     "tests/lab/README.md",
     "reference/*.rst",

@@ -30,11 +30,12 @@ from .memory_devices import MemoryDevices
 from .memory_guests import MemoryConsole, MemoryShell
 from .memory_moves import MemoryMoves, forget_state, start_state
 from .memory_networks import MemoryNetworks
+from .memory_pools import MemoryPools
 from .memory_snapshots import MemorySnapshots
 from .memory_state import QCOW2_HEADER, MemoryDomain, MemoryPool, MemoryState, MemoryVolume, qcow2_bytes
 
 
-class MemoryHost(MemoryDevices, MemorySnapshots, MemoryNetworks, MemoryMoves):
+class MemoryHost(MemoryDevices, MemorySnapshots, MemoryNetworks, MemoryMoves, MemoryPools):
     """The whole port over a MemoryState; its log and its faults are those of Calls."""
 
     def __init__(

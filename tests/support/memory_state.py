@@ -132,6 +132,7 @@ class MemoryPool:
     id: str = field(default_factory=lambda: str(uuid4()))
     type: str = "dir"
     source: str = ""
+    autostart: bool = False
 
     @property
     def available(self) -> int:

@@ -11,8 +11,8 @@ from time import monotonic, sleep
 from typing import Any, Callable, TypeVar
 
 from ..model.errors import AblestackError, Code
-from ..model.resources import PoolFacts, VolumeFacts, VolumeSpec
-from ..xml.host_mapping import new_volume, read_pool, read_volume
+from ..model.resources import FOLDER, PoolFacts, PoolState, VolumeFacts, VolumeSpec
+from ..xml.host_mapping import new_folder_pool, new_volume, read_pool, read_volume
 from .connection import Session
 from .translate import code_of, libvirt
 
@@ -27,7 +27,7 @@ _QCOW2_MAGIC = b"QFI\xfb"
 
 
 class LibvirtStorage(Session):
-    """port.Storage. Handles are kept by name; a volume that is not found is looked for anew after a refresh."""
+    """port.Storage and port.Pools. Handles are kept by name; a volume not found is looked for anew after a refresh."""
 
     _pools: dict[str, Any]
     _volumes: dict[tuple[str, str], Any]
@@ -223,6 +223,43 @@ class LibvirtStorage(Session):
             finally:
                 with suppress(libvirt.libvirtError):
                     end()
+
+    # the pools themselves
+
+    def pool_state(self, name: str) -> PoolState | None:
+        with self._asks(f"read pool '{name}'"):
+            try:
+                handle = self._connection.storagePoolLookupByName(name)
+            except libvirt.libvirtError as error:
+                if not code_of(error, "NO_STORAGE_POOL"):
+                    raise
+                return None
+            facts = read_pool(handle.XMLDesc(0))
+            return PoolState(name, facts.type, facts.path, bool(handle.isActive()), bool(handle.autostart()))
+
+    def define_pool(self, name: str, path: str) -> None:
+        # libvirt would take a definition of the same name for a change of the one that is there
+        if self.pool_state(name) is not None:
+            raise AblestackError(Code.ALREADY_EXISTS, f"host '{self.spec.name}' has a pool '{name}' already")
+        with self._asks(f"define pool '{name}'"):
+            self._connection.storagePoolDefineXML(new_folder_pool(name, path), 0)
+
+    def start_pool(self, name: str) -> None:
+        state = self.pool_state(name)
+        if state is None:
+            raise AblestackError(Code.NOT_FOUND, f"host '{self.spec.name}' has no storage pool '{name}'")
+        if state.active:
+            return
+        with self._asks(f"start pool '{name}'"):
+            handle = self._connection.storagePoolLookupByName(name)
+            # To build a folder is to make it where it is missing; to build a pool of another type may be to format it.
+            if state.type == FOLDER:
+                handle.build(0)
+            handle.create(0)
+
+    def set_pool_autostart(self, name: str, on: bool) -> None:
+        with self._asks(f"set the autostart of pool '{name}'"):
+            self._connection.storagePoolLookupByName(name).setAutostart(on)
 
 
 def send(stream: Any, chunk: bytes) -> None:

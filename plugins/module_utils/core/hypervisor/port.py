@@ -17,6 +17,7 @@ from ..model.resources import (
     NetworkFacts,
     NetworkState,
     PoolFacts,
+    PoolState,
     Reservation,
     VolumeFacts,
     VolumeSpec,
@@ -216,6 +217,22 @@ class Storage(Protocol):
         """The volume's content in pieces."""
 
 
+class Pools(Protocol):
+    """Storage pools themselves; a pool is never removed, nor anything in it touched."""
+
+    def pool_state(self, name: str) -> PoolState | None:
+        """The pool whether it runs or not, in a few round trips; None where there is none of that name."""
+
+    def define_pool(self, name: str, path: str) -> None:
+        """The definition of a pool that is a folder of the host, not started. AlreadyExists when the name is taken."""
+
+    def start_pool(self, name: str) -> None:
+        """Starts it, and makes its folder where that is missing; running already is fine."""
+
+    def set_pool_autostart(self, name: str, on: bool) -> None:
+        """Whether the host starts it at boot."""
+
+
 class Snapshots(Protocol):
     """Snapshots, and the images they leave in a disk's chain. A disk's images are named by their paths."""
 
@@ -359,7 +376,7 @@ class Moves(Protocol):
         """Deletes these; gone already is fine."""
 
 
-class Host(Domains, Devices, Guests, Storage, Snapshots, Networks, Moves, Protocol):
+class Host(Domains, Devices, Guests, Storage, Pools, Snapshots, Networks, Moves, Protocol):
     """One connected KVM host. A read-only one refuses every write by itself."""
 
     spec: HostSpec

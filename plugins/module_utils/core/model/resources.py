@@ -43,6 +43,21 @@ class PoolFacts:
     source: str = ""
 
 
+FOLDER = "dir"
+"""libvirt's type of a pool that is a folder of the host."""
+
+
+@dataclass(frozen=True)
+class PoolState:
+    """A pool as it is defined on a host, running or not; `path` is the folder that its volumes lie in."""
+
+    name: str
+    type: str
+    path: str
+    active: bool
+    autostart: bool
+
+
 @dataclass(frozen=True)
 class VolumeFacts:
     """A volume; sizes in bytes, `backing` the path of the image it stands on.

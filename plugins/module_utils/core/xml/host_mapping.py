@@ -111,6 +111,11 @@ def read_pool(text: str) -> PoolFacts:
     return PoolFacts(pool.name, pool.uuid, pool.type, pool.path, pool.capacity, pool.available, pool.source)
 
 
+def new_folder_pool(name: str, path: str) -> str:
+    """The document that defines a pool of the folder at that path."""
+    return PoolElement(type="dir", name=name, path=path).text
+
+
 def read_volume(text: str, pool: str) -> VolumeFacts:
     """A volume's document."""
     volume = parse(VolumeElement, text)

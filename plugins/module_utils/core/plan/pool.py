@@ -1,0 +1,70 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is to be done for a host to have a storage pool; one that is there is never moved, nor what is in it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from ..model.errors import AblestackError, Code, invalid
+from ..model.plan_parts import Change, Plan, Step
+from ..model.pool import PoolSpec
+from ..model.resources import FOLDER, PoolState
+
+
+@dataclass(frozen=True)
+class DefinePool(Step):
+    """Writes the definition of a pool that is a folder."""
+
+    name: str
+    path: str
+
+
+@dataclass(frozen=True)
+class StartPool(Step):
+    """Starts it; a folder that is missing is made."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class SetPoolAutostart(Step):
+    """Whether the host starts it at boot."""
+
+    name: str
+    on: bool
+
+
+def plan_pool(spec: PoolSpec, found: PoolState | None, host: str) -> Plan[PoolState]:
+    """The plan for one host, of that name. It is started last, so that one found off may be what a killed run has left:
+    unless the user says otherwise, it shall start at boot just like a new one.
+    """
+    wanted_path = str(spec.path or "")
+    if found is None and not wanted_path:
+        raise invalid(
+            f"host '{host}' has no storage pool '{spec.name}'",
+            "give the path of the folder that it is to be",
+            host=host,
+        )
+    if found is not None and wanted_path and (found.type, found.path) != (FOLDER, wanted_path):
+        raise AblestackError(
+            Code.ALREADY_EXISTS,
+            f"pool '{spec.name}' on host '{host}' is of type {found.type}, at {found.path or 'no path'}, "
+            f"and not the folder {wanted_path}",
+            "choose another name, or leave path out to use it as it is",
+            host=host,
+        )
+    now = found or PoolState(spec.name, FOLDER, wanted_path, active=False, autostart=False)
+    autostart = spec.autostart if isinstance(spec.autostart, bool) else now.autostart or not now.active
+    changes: list[Change] = []
+    steps: list[Step] = []
+    if found is None:
+        changes.append(Change("path", None, wanted_path))
+        steps.append(DefinePool(spec.name, wanted_path))
+    if autostart != now.autostart:
+        changes.append(Change("autostart", now.autostart, autostart))
+        steps.append(SetPoolAutostart(spec.name, autostart))
+    if not now.active:
+        changes.append(Change("active", False, True))
+        steps.append(StartPool(spec.name))
+    return Plan(tuple(changes), tuple(steps), predicted=replace(now, active=True, autostart=autostart))

@@ -5,6 +5,7 @@ prepare_environment() {
   local entry path=''
   # A copy outside the repository: ansible-test wants .../ansible_collections/NAMESPACE/NAME, refuses a link there,
   # and silently tests nothing in a folder that git ignores.
+  # shellcheck disable=SC2153  # ./run makes it
   COLLECTIONS=$WORK/tree
   COPY=$COLLECTIONS/ansible_collections/ablestack/kvm
   # What is slow to make and belongs to no clone.

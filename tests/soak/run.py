@@ -22,7 +22,7 @@ from threading import Timer
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-import conftest  # noqa: F401 - finds the collection
+import conftest
 from lab_tests.lab import Lab, wait_for
 from soak.host_audit import THEIRS, audit, put_theirs, theirs
 
@@ -30,6 +30,7 @@ from support.tasks import Task, network, snapshot, template, vm, volume
 from support.worlds import Controller
 
 HOST = "h1"
+COLLECTION = conftest.REPOSITORY  # which the import made known
 NAMES = ("one", "two")
 OUR_FAULT = ("Internal",)
 """What no task may end with; a host that cannot be reached is no answer either where nothing was disturbed."""

@@ -58,7 +58,7 @@ def test_samples_are_kept_to_be_added_to(found: results.Results, tmp_path: Path)
 def test_the_plot_has_a_bar_for_everything_measured(found: results.Results) -> None:
     root = ElementTree.fromstring(plot.plot(found, 30))
     svg = "{http://www.w3.org/2000/svg}"
-    bars = [(bar.get("class"), float(bar.get("width", 0))) for bar in root.iter(f"{svg}rect")]
+    bars = [(rect.get("class"), float(rect.get("width", 0))) for rect in root.iter(f"{svg}rect")]
     assert [kind for kind, _width in bars] == ["peer", "ours", "peer", "peer", "ours"]
     assert bars[1][1] == pytest.approx(bars[0][1] * 1.2, abs=0.1)  # 12 seconds beside 10
     assert root.findtext(f"{svg}title")

@@ -58,4 +58,4 @@ def _say(line: str, where: TextIO) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    raise SystemExit(main())

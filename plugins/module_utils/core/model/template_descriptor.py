@@ -45,11 +45,16 @@ def decode_descriptor(content: bytes) -> Template:
         labels = tuple(sorted((str(key), str(value)) for key, value in data.pop("labels", {}).items()))
         kinds = {entry.name: _KINDS[str(entry.type)] for entry in fields(Template) if str(entry.type) in _KINDS}
         values = {key: value for key, value in data.items() if key in kinds}
-        if any(type(value) is not kinds[key] for key, value in values.items()):
+        if not all(_is(kinds[key], value) for key, value in values.items()):
             raise TypeError
         return Template(**values, labels=labels)
     except (TypeError, AttributeError) as error:
         raise AblestackError(Code.INVALID_STATE, "its descriptor is damaged") from error
+
+
+def _is(kind: type, value: object) -> bool:
+    """Truth values are numbers to Python, and not to us."""
+    return isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
 
 
 def decode_claim(content: bytes) -> Mark | None:

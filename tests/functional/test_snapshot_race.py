@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.errors import AblestackError, Code
-from ansible_collections.ablestack.kvm.plugins.module_utils.core.usecase import snapshot
+from ansible_collections.ablestack.kvm.plugins.module_utils.core.usecase import holding, snapshot
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.usecase.owner import current_owner
 from support.memory_snapshots import content_at
 from support.snapshots import audit, fill, make_web, reads, run, the_domain
@@ -27,8 +27,9 @@ def controllers(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(
         snapshot, "current_owner", lambda: replace(current_owner(), machine=current_thread().name, token="one")
     )
-    monkeypatch.setattr(snapshot, "_PATIENCE", 0.0)
-    monkeypatch.setattr(snapshot, "_PAUSE", 0.0)
+    for module in (snapshot, holding):
+        monkeypatch.setattr(module, "_PATIENCE", 0.0)
+        monkeypatch.setattr(module, "_PAUSE", 0.0)
     return
 
 

@@ -8,6 +8,7 @@ import re
 from dataclasses import dataclass
 
 _DATA_VOLUME = re.compile(r"vol-(.+)\.qcow2\Z")
+_OWN_VOLUME = re.compile(r"(root|seed|data\d+|hold)\.")  # what follows a VM's prefix: no other VM's name has a dot
 _CLAIM = re.compile(r"\.claim(\d+)-[0-9a-f]{8}\Z")
 TEMPLATE_PREFIX = "tmpl-"
 TEMPLATE_FORMATS = ("qcow2", "raw", "iso")
@@ -41,8 +42,13 @@ class VmNames:
 
     @property
     def volume_prefix(self) -> str:
-        """What the names of all volumes begin with that live and die with the VM."""
+        """What the names of all volumes begin with that live and die with the VM; so may those of another (`owns`)."""
         return f"vm-{self.domain}-{self.short_id}-"
+
+    def owns(self, volume: str) -> bool:
+        """Whether the volume lives and dies with the VM: its root disk, its seed, overlays of its disks, tickets."""
+        prefix = self.volume_prefix
+        return volume.startswith(prefix) and bool(_OWN_VOLUME.match(volume, len(prefix)))
 
     @property
     def hold_prefix(self) -> str:

@@ -255,7 +255,7 @@ def _removal(vm: VmFacts, record: VmRecord) -> list[Step]:
     # in the pools of data disks lie the overlays of those that go, too
     pools = dict.fromkeys(disk.pool for disk in record.disks if disk.role in ("root", "seed", "data") and disk.pool)
     steps: list[Step] = [Release(nic.network, nic.mac) for nic in record.nics if nic.ip]
-    steps += [DeleteOwnVolumes(pool, names_of(vm).volume_prefix) for pool in pools]
+    steps += [DeleteOwnVolumes(pool, names_of(vm)) for pool in pools]
     return steps
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ..model.naming import VmNames
 from ..model.plan_parts import Step
 from ..model.resources import Reservation, VolumeSpec
 from ..model.seed_content import SeedContent
@@ -114,10 +115,10 @@ class DeleteVolume(Step):
 
 @dataclass(frozen=True)
 class DeleteOwnVolumes(Step):
-    """Deletes every volume of the pool whose name begins with the VM's own prefix."""
+    """Deletes every volume of the pool that lives and dies with the VM of those names."""
 
     pool: str
-    prefix: str
+    names: VmNames
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Any, Callable
 
@@ -153,9 +153,25 @@ def _name_reservation(host: Host, step: verbs.NameReservation) -> None:
 
 
 def _delete_own(host: Host, step: verbs.DeleteOwnVolumes) -> None:
-    for name in host.volume_names(step.pool):
-        if name.startswith(step.prefix):
-            host.delete_volume(step.pool, name)
+    with _no_pool_no_volume(host, step.pool):
+        for name in host.volume_names(step.pool):
+            if step.names.owns(name):
+                host.delete_volume(step.pool, name)
+
+
+def _delete_volume(host: Host, step: verbs.DeleteVolume) -> None:
+    with _no_pool_no_volume(host, step.pool):
+        host.delete_volume(step.pool, step.volume)
+
+
+@contextmanager
+def _no_pool_no_volume(host: Host, pool: str) -> Iterator[None]:
+    """A pool that is no longer defined holds nothing that could be deleted; of one that is stopped nobody knows."""
+    try:
+        yield
+    except AblestackError as error:
+        if error.code is not Code.NOT_FOUND or host.pool_state(pool) is not None:
+            raise
 
 
 def _detach_disk(host: Host, step: verbs.DetachDisk) -> None:
@@ -197,7 +213,7 @@ _DO: dict[type, Callable[[Host, Any], Any]] = {
     verbs.UpdateNic: lambda host, step: host.update_nic(step.vm_id, step.nic),
     verbs.SetCpus: lambda host, step: host.set_cpus(step.vm_id, step.cpus),
     verbs.SetMemory: lambda host, step: host.set_memory(step.vm_id, step.memory),
-    verbs.DeleteVolume: lambda host, step: host.delete_volume(step.pool, step.volume),
+    verbs.DeleteVolume: _delete_volume,
     verbs.DeleteOwnVolumes: _delete_own,
     verbs.WriteSeed: write_seed,
     verbs.Reserve: lambda host, step: host.reserve(step.network, step.reservation),

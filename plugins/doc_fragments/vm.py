@@ -18,6 +18,8 @@ options:
   id:
     description:
       - UUID of an existing VM. Tells destroyed VMs of one name apart.
+      - It means that VM and no other, even where another has its name by now. No VM is deployed by it. O(name) beside
+        it has to be that VM's name.
     type: str
   state:
     description:

@@ -84,5 +84,5 @@ class VmSpec:
 
     @property
     def deploys(self) -> bool:
-        """Whether a missing VM can be made from this: it names a template or an ISO."""
-        return bool(self.template or self.iso)
+        """Whether a missing VM can be made from this: it names a template or an ISO, and no VM that has to be there."""
+        return bool(self.template or self.iso) and not self.id

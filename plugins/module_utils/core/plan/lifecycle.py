@@ -145,7 +145,7 @@ def refuse_protected(vm: VmFacts, what: str) -> None:
 def plan_recover(request: VmRequest) -> Plan[VmFacts]:
     """From Destroyed to Stopped under the old name; the newest of several, unless the id says which."""
     vm = request.existing
-    if vm is not None and (not request.spec.id or vm.id == request.spec.id):
+    if vm is not None:
         return _recovered(vm) if vm.phase is Phase.RECOVERING else Plan(predicted=vm)
     chosen = next((found for found in request.destroyed if found.phase in (Phase.DESTROYED, Phase.RECOVERING)), None)
     if chosen is None:
@@ -160,10 +160,11 @@ def plan_recover(request: VmRequest) -> Plan[VmFacts]:
             f"there is no destroyed VM '{request.spec.name or request.spec.id}' to recover",
             "ablestack_vm_info with states: [Destroyed] lists those there are",
         )
-    if vm is not None:
+    holder = request.namesake
+    if holder is not None:
         raise AblestackError(
             Code.ALREADY_EXISTS,
-            f"the name '{vm.name}' is taken by the VM with id {vm.id} on host '{vm.host.name}'",
+            f"the name '{holder.name}' is taken by the VM with id {holder.id} on host '{holder.host.name}'",
             "destroy or expunge that one first",
         )
     record, names = record_of(chosen), names_of(chosen)

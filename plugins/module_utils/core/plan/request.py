@@ -51,13 +51,17 @@ class Site:
 
 @dataclass(frozen=True)
 class VmRequest:
-    """One VM's plan input. `existing` holds the name; `destroyed` once did, newest first."""
+    """One VM's plan input. `existing` holds the name; `destroyed` once did, newest first.
+
+    Where the VM is wanted by its id, `namesake` is another that has the name.
+    """
 
     spec: VmSpec
     catalog: Catalog
     fresh: Fresh
     existing: VmFacts | None = None
     destroyed: tuple[VmFacts, ...] = ()
+    namesake: VmFacts | None = None
     site: Site | None = None
     home: Site | None = None  # the host of a VM that exists, as far as a change needs it
     digests: Digests = Digests()

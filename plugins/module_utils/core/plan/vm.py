@@ -72,14 +72,24 @@ def _deploy(request: VmRequest) -> Plan[VmFacts]:
 def missing(request: VmRequest) -> AblestackError:
     """Said where a VM has to exist and does not."""
     spec = request.spec
+    gone = ""
+    recoverable = any(vm.phase is not Phase.EXPUNGING for vm in request.destroyed)
+    if recoverable:
+        gone = f"; a destroyed VM of that {'id' if spec.id else 'name'} can be recovered until {_until(request)}"
+    elif request.namesake:
+        gone = f"; VM '{request.namesake.name}' has the id {request.namesake.id}"
     deploy = "name a template or an iso to deploy it"
-    if spec.state == "reinstalled":
+    if spec.id:
+        deploy = "check the id, or leave it out: only a name can be deployed"
+    elif spec.state == "reinstalled":
         deploy = "deploy it with state: present"  # SEMANTICS 2.10
-    gone = f"; a destroyed VM of that name can be recovered until {_until(request)}" if request.destroyed else ""
+    what = f"VM '{spec.name}'" if spec.name else "a VM"
+    if spec.id:
+        what += f" with id {spec.id}"
     return AblestackError(
         Code.NOT_FOUND,
-        f"VM '{spec.name or spec.id}' does not exist{gone}",
-        f"{deploy}, or use state: recovered" if gone else deploy,
+        f"{what} does not exist{gone}",
+        f"{deploy}, or use state: recovered" if recoverable else deploy,
     )
 
 

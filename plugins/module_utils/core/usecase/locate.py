@@ -28,11 +28,13 @@ _TWIN_PAUSE = 0.2  # seconds between two looks for another VM of the same name t
 class Located:
     """What was found of one VM name or id. `destroyed` is newest first; `unreachable` are the hosts not asked.
 
+    An id means that VM and no other: `namesake` is one that has its name instead, or the name given beside the id.
     `listed` has by host the listing it was found in, `twin` is what another host has of a VM on its way.
     """
 
     existing: VmFacts | None = None
     destroyed: tuple[VmFacts, ...] = ()
+    namesake: VmFacts | None = None
     unreachable: Mapping[str, AblestackError] = field(default_factory=dict)
     listed: Mapping[str, tuple[DomainRef, ...]] = field(default_factory=dict)
     twin: VmFacts | None = None
@@ -123,19 +125,27 @@ def _found(
         return invalid(f"the VM with id {spec.id} is named '{chosen.name}', not '{spec.name}'", "give one of the two")
     every = rows.get(key, [])
     vms = homes(every)
-    existing = [vm for vm in vms if vm.exists and (chosen is None or not chosen.exists or vm is chosen)]
-    if len(existing) > 1:
-        places = ", ".join(sorted(f"{vm.host.name} ({vm.id})" for vm in existing))
+    holders = [vm for vm in vms if vm.exists]
+    if spec.id:
+        namesake = next((vm for vm in holders if vm.id != spec.id), None)
+        return replace(_sorted([chosen] if chosen else [], every, unreachable), namesake=namesake)
+    if len(holders) > 1:
+        places = ", ".join(sorted(f"{vm.host.name} ({vm.id})" for vm in holders))
         return AblestackError(
             Code.CONFLICT,
-            f"there is more than one VM '{existing[0].name}': on {places}",
+            f"there is more than one VM '{holders[0].name}': on {places}",
             "say which one by its id, and destroy or rename the other",
         )
-    gone = [vm for vm in vms if not vm.exists and (not spec.id or vm is chosen)]
+    return _sorted(vms, every, unreachable)
+
+
+def _sorted(vms: Sequence[VmFacts], every: Sequence[VmFacts], unreachable: Mapping[str, AblestackError]) -> Located:
+    """Those VMs, of which one at most exists; `every` row may have another of that one."""
+    found = next((vm for vm in vms if vm.exists), None)
+    gone = [vm for vm in vms if not vm.exists]
     gone.sort(key=lambda vm: (vm.record.mark.since if vm.record else "", vm.id), reverse=True)
-    found = existing[0] if existing else None
     twin = next((vm for vm in every if found and vm.id == found.id and vm is not found), None)
-    return Located(found, tuple(gone), unreachable, twin=twin)
+    return Located(found, tuple(gone), unreachable=unreachable, twin=twin)
 
 
 def locate(infra: Infrastructure, name: str, vm_id: str = "") -> Located:

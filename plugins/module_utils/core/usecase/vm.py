@@ -251,7 +251,7 @@ def _draw_request(catalog: Catalog, spec: VmSpec, located: Located) -> VmRequest
         now=time_text(datetime.now(timezone.utc)),
         owner=current_owner(),
     )
-    request = VmRequest(spec, catalog, fresh, existing, located.destroyed)
+    request = VmRequest(spec, catalog, fresh, existing, located.destroyed, located.namesake)
     return replace(request, digests=_digests(request, existing.id if existing else fresh.id))
 
 

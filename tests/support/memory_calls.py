@@ -31,7 +31,9 @@ POOL_STORES = frozenset(
     )
 )
 """Calls that need room in a pool."""
-HOST_STORES = frozenset(("define", "define_network", "redefine", "redefine_network", "rename", "set_record"))
+HOST_STORES = frozenset(
+    ("define", "define_network", "define_pool", "redefine", "redefine_network", "rename", "set_record")
+)
 """Calls that need room on the disk where libvirt keeps its definitions."""
 HALF_WAY = frozenset({"clone_volume", "start", "take_snapshot", "upload"})
 """Calls that can be stopped half way."""

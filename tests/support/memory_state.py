@@ -253,11 +253,13 @@ class MemoryState:
                 volume.probe()
 
     def cut_power(self) -> None:
-        """The host goes down and comes up: no guest runs but those that start with it, nor any network but those."""
+        """The host goes down and comes up: no guest runs but those that start with it, nor any network or pool."""
         self.restart_daemon()
         for network in self.networks.values():
             network.power(False)
             network.power(network.autostart)
+        for pool in self.pools.values():
+            pool.active = pool.autostart
         for vm_id, domain in list(self.domains.items()):
             domain.live, domain.power, domain.guest.frozen = None, Power.OFF, False
             if domain.transient:

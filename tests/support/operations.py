@@ -18,7 +18,7 @@ from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.vm import
 
 from .memory_snapshots import write
 from .memory_state import MemoryDomain, MemoryState, MemoryVolume, qcow2_bytes
-from .tasks import Task, fleet, network, snapshot, template, vm, volume
+from .tasks import Task, fleet, network, pool, snapshot, template, vm, volume
 from .worlds import World, make_world, put_template
 
 _FILES = Path(tempfile.mkdtemp(prefix="ablestack-images-"))
@@ -63,7 +63,17 @@ class Pause:
                 domain.power = Power.PAUSED
 
 
-Step = Union[Task, Fill, Pause]
+@dataclass(frozen=True)
+class PoolOff:
+    """Somebody stops a pool."""
+
+    name: str
+
+    def apply(self, world: World) -> None:
+        world.state.pools[self.name].active = False
+
+
+Step = Union[Task, Fill, Pause, PoolOff]
 
 
 @dataclass(frozen=True)
@@ -239,6 +249,11 @@ OPERATIONS: dict[str, Operation] = {
     ),
     "delete a network": Operation(network("blue", state="absent"), (network(**BLUE),)),
     "network on two hosts": Operation(network(**BLUE), hosts=2),
+    "pool": Operation(pool("vms", path="/srv/vms")),
+    "pool that stays off at boot": Operation(pool("vms", path="/srv/vms", autostart=False)),
+    "pool on two hosts": Operation(pool("vms", path="/srv/vms"), hosts=2),
+    "start a pool": Operation(pool("vms"), (pool("vms", path="/srv/vms"), PoolOff("vms"))),
+    "set a pool's autostart": Operation(pool("vms", autostart=False), (pool("vms", path="/srv/vms"),)),
     "volume": Operation(volume("spare", size=1)),
     "grow a volume": Operation(volume("spare", size=2), (volume("spare", size=1),)),
     "grow a volume in use": Operation(volume("keep", size=2), DEPLOYED),
@@ -280,13 +295,15 @@ def _after(hosts: int, steps: tuple[Step, ...]) -> World:
 def _new_site(hosts: int) -> World:
     world = make_world(hosts)
     for state in world.states.values():
+        state.pools["default"].autostart = True
         put_template(state.pools["default"], "install", b"\0" * 0x8001 + b"CD001" + b"\0" * 1000, format="iso")
         _put_theirs(state)
     return world
 
 
 def _put_theirs(state: MemoryState) -> None:
-    """What is not ours: a running domain on a disk of its own, in a network that is not ours either."""
+    """What is not ours: a domain that runs on a disk of its own, in a network of others, and a pool that is off."""
+    state.add_pool("theirs").active = False
     pool = state.pools["default"]
     disk = MemoryVolume(qcow2_bytes(1024**3, b"theirs"))
     disk.probe()

@@ -28,6 +28,8 @@ from .worlds import World
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 DRAWN = "52:54:"
 """What MACs that are drawn for VMs begin with; tests give those of reservations made by hand another beginning."""
+THEIRS = "theirs"
+"""The name of whatever a site has that is not ours."""
 _AT_REST = (Phase.SETTLED, Phase.DESTROYED)
 
 
@@ -39,6 +41,7 @@ def audit(world: World) -> None:
             _domain(state, domain)
             names[domain.config.domain_name] += domain.config.record is not None
         _networks(state)
+        _pools(state)
         _volumes(state)
         _data_disks(state)
     assert [name for name, count in names.items() if count > 1] == [], "two VMs have one name"
@@ -98,6 +101,11 @@ def _networks(state: MemoryState) -> None:
         assert network.facts.reservations == network.stored.reservations
         drawn = [row for row in network.facts.reservations if row.mac.startswith(DRAWN)]
         assert [row for row in drawn if row.mac not in macs] == [], f"a reservation of nobody in {network.facts.name}"
+
+
+def _pools(state: MemoryState) -> None:
+    places = Counter(pool.path for pool in state.pools.values())
+    assert [path for path, count in places.items() if count > 1] == [], "two pools are one folder"
 
 
 def _volumes(state: MemoryState) -> None:
@@ -169,6 +177,7 @@ def foreign(world: World) -> list[str]:
         rows += [f"{path} {state.volume_at(path)!r}" for path in sorted(own)]
         networks = [network for network in state.networks.values() if not network.stored.managed]
         rows += [f"{host} {network.facts!r} {network.redefined!r} {network.autostart}" for network in networks]
+        rows.append(f"{host} {state.pools.get(THEIRS)!r}")
     return rows
 
 
@@ -189,6 +198,8 @@ def essence(world: World, power: bool = True, places: bool = True) -> list[str]:
             reservations = sorted(map(repr, on.reservations))
             rows.append(names.plain(f"{host} {on!r} {live!r} {network.autostart} {reservations}"))
         for pool in state.pools.values():
+            on_now = pool.active and power
+            rows.append(f"{host} pool {pool.name} {pool.type} {pool.path} {pool.autostart} {on_now}")
             for name, volume in pool.volumes.items():
                 shown: Any = (volume.format, volume.capacity, volume.mode, volume.backing)
                 if name.startswith("vm-") and name.endswith(".iso"):

@@ -13,6 +13,7 @@ from ansible_collections.ablestack.kvm.plugins.module_utils.core.usecase.expunge
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.usecase.fleet import apply_fleet
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.usecase.infrastructure import Infrastructure
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.usecase.network import apply_network
+from ansible_collections.ablestack.kvm.plugins.module_utils.core.usecase.pool import apply_pool
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.usecase.snapshot import apply_snapshot
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.usecase.template import apply_template
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.usecase.vm import apply_vm
@@ -20,6 +21,7 @@ from ansible_collections.ablestack.kvm.plugins.module_utils.core.usecase.volume 
 from ansible_collections.ablestack.kvm.plugins.module_utils.face.convert import vm_spec
 from ansible_collections.ablestack.kvm.plugins.module_utils.face.fleet_options import fleet_spec
 from ansible_collections.ablestack.kvm.plugins.module_utils.face.network_options import network_spec
+from ansible_collections.ablestack.kvm.plugins.module_utils.face.pool_options import pool_spec
 from ansible_collections.ablestack.kvm.plugins.module_utils.face.snapshot_options import snapshot_spec
 from ansible_collections.ablestack.kvm.plugins.module_utils.face.template_options import template_spec
 from ansible_collections.ablestack.kvm.plugins.module_utils.face.volume_options import volume_spec
@@ -38,6 +40,7 @@ _RUN: dict[str, Callable[[Infrastructure, Options], Outcome]] = {
     "snapshot": lambda infrastructure, options: apply_snapshot(infrastructure, snapshot_spec(options)),
     "template": lambda infrastructure, options: apply_template(infrastructure, template_spec(options)),
     "network": lambda infrastructure, options: apply_network(infrastructure, network_spec(options)),
+    "pool": lambda infrastructure, options: apply_pool(infrastructure, pool_spec(options)),
     "volume": lambda infrastructure, options: apply_volume(infrastructure, volume_spec(options)),
     "fleet": lambda infrastructure, options: apply_fleet(infrastructure, fleet_spec(options)),
     "expunge": _expunge_due,
@@ -71,6 +74,10 @@ def template(name: str, **options: Any) -> Task:
 
 def network(name: str, **options: Any) -> Task:
     return Task("network", {"name": name, **options})
+
+
+def pool(name: str, **options: Any) -> Task:
+    return Task("pool", {"name": name, **options})
 
 
 def volume(name: str, **options: Any) -> Task:

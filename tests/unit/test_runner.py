@@ -233,6 +233,13 @@ def test_user_data_is_in_nothing_that_is_printed(result: Result, work: Callable[
     assert "hunter2" not in text
 
 
+@pytest.mark.parametrize("blank", ["", "\n", "  "])
+def test_blank_user_data_garbles_nothing(result: Result, blank: str) -> None:
+    told = Outcome(True, result={"vm": {"name": "web01", "display_name": "two  spaces\n"}})
+    answer, _text = result(lambda _infrastructure: told, user_data=blank)
+    assert answer["vm"] == {"name": "web01", "display_name": "two  spaces\n"}
+
+
 def test_a_mistake_of_ours_quotes_no_part_of_user_data(result: Result) -> None:
     user_data = f"#cloud-config\nruncmd:\n  - [echo,  hunter2]\n  - {SECRET}\n"
     answer, text = result(raising(ValueError(f"cannot parse\n  - {SECRET}")), user_data=user_data)

@@ -37,9 +37,11 @@ class Module(AnsibleModule):  # type: ignore[misc]
 
     def keep_secrets(self) -> None:
         """Masks in results what Ansible does not know for secret: it sees options, not what is in them."""
-        self.no_log_values.update(_secrets(self.params))
         # a private key put where a public one belongs is a secret all the same
-        self.no_log_values.update(text for text in _texts(self.params) if "PRIVATE KEY" in text)
+        keys = (text for text in _texts(self.params) if "PRIVATE KEY" in text)
+        secrets = {*self.no_log_values, *_secrets(self.params), *keys}
+        # a blank text is no secret, and to mask the empty one would put stars between all letters of a result
+        self.no_log_values = {text for text in secrets if text.strip()}
 
     def _log_invocation(self) -> None:
         """The system's log gets the options without the secrets in them."""

@@ -53,6 +53,7 @@ options:
       - They are stopped as C(forced), C(timeout) and C(force_after_timeout) of O(defaults) say, and expunged after
         C(expunge_delay) of it. Their data disks are kept.
       - With an empty O(vms), these are all VMs of the group.
+      - Nothing is pruned where it is not clear which VM an entry of O(vms) means, and a warning says so.
     type: bool
     default: false
   parallel:

@@ -245,6 +245,20 @@ def test_prune_spares_what_is_listed_by_its_id_and_refuses_what_is_protected() -
     assert len(world.state.domains) == 2
 
 
+@pytest.mark.parametrize("check", [False, True])
+def test_prune_spares_all_as_long_as_it_is_not_clear_what_an_entry_means(check: bool) -> None:
+    world = make_world()
+    made = fleet(world.controller(), ["web1", "web2"], group="web")
+    first = made.result["results"][0]["vm"]["id"]
+    slip = [{"id": first, "name": "wbe1"}]
+    done = fleet(world.controller(check), slip, group="web", prune=True)
+    assert counts(done) == {"failed": 1}
+    assert done.result["results"][0]["error"]["code"] == "InvalidInput"
+    assert done.result["pruned"] == []
+    assert "no VM of group 'web' was pruned" in done.warnings[0]
+    assert counts(fleet(world.controller(), ["web1", "web2"])) == {"unchanged": 2}
+
+
 def test_a_host_that_is_down_fails_what_needs_it_and_no_more() -> None:
     world = make_world(hosts=3)
     fleet(world.controller(), NAMES, group="web")

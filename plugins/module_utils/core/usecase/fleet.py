@@ -175,6 +175,7 @@ class _Fleet:
         self.infra, self.spec, self.report = infra, spec, report
         self.listed = [_Job(self, one) for one in spec.vms]
         self.pruned: list[_Job] = []
+        self.warnings: tuple[str, ...] = ()
         self._failures = 0
         self._lock = Lock()
         self._lanes: Lanes | None = None
@@ -201,8 +202,12 @@ class _Fleet:
         listed = {vm.id for one in found[: len(self.listed)] if not isinstance(one, AblestackError) for vm in one.vms}
         names = {one.name.lower() for one in self.spec.vms}
         places = list(zip(self.listed, found))
+        # A listed VM that was not found for whatever reason, a slip in its name say, may be any of them.
+        unclear = [job.name for job, one in places if isinstance(one, AblestackError)]
+        if members and unclear:
+            self.warnings += (f"no VM of group '{self.spec.group}' was pruned: it is not clear which one '{unclear[0]}' is",)
         for vm, one in zip(members, found[len(self.listed) :]):
-            if vm.id not in listed and vm.name.lower() not in names:
+            if not unclear and vm.id not in listed and vm.name.lower() not in names:
                 job = _Job(self, replace(self.spec.removal, id=vm.id, name=vm.name))
                 self.pruned.append(job)
                 places.append((job, one))
@@ -271,7 +276,10 @@ class _Fleet:
             before={name: outcome.before for name, outcome in shown if outcome.before},
             after={name: outcome.after for name, outcome in shown if outcome.after},
             result=result,
-            warnings=tuple(f"{job.name}: {text}" for job, outcome in both for text in outcome.warnings),
+            warnings=(
+                *self.warnings,
+                *(f"{job.name}: {text}" for job, outcome in both for text in outcome.warnings),
+            ),
             plan=tuple(lines),
         )
         failed = [(job.name, job.error) for job, _outcome in both if job.error]

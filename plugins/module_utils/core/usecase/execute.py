@@ -16,7 +16,7 @@ from ..model.vm import Mark, Phase, Power
 from ..plan import steps as verbs
 from ..plan.snapshot_steps import Hold
 from . import layering
-from .owner import take_hold
+from .owner import current_owner, take_hold
 from .seeding import write_seed
 
 
@@ -66,7 +66,7 @@ def _take_back(host: Host, done: list[Step]) -> None:
 
 
 def disown(host: Host, vm_id: str, crashed: bool = False) -> None:
-    """A failed run says that it no longer works on the VM, so that the next one need not wait.
+    """A failed run says that it no longer works on the VM, so that the next one need not wait. Others' marks stay.
 
     A guest that would not go down for a change owes no start: it still runs. One whose QEMU `crashed` of a change does.
     """
@@ -75,7 +75,7 @@ def disown(host: Host, vm_id: str, crashed: bool = False) -> None:
         vm = host.vm(ref) if ref else None
         if vm and vm.record and crashed and not vm.is_active and vm.phase is Phase.SETTLED:
             host.set_record(vm_id, vm.record.marked(Phase.RESTARTING))
-        elif vm and vm.record and vm.record.mark.owner:
+        elif vm and vm.record and vm.record.mark.owner and vm.record.mark.owner.same_process(current_owner()):
             still_runs = vm.phase is Phase.RESTARTING and vm.is_active and vm.power is not Power.PAUSED
             mark = Mark() if still_runs else replace(vm.record.mark, owner=None)
             host.set_record(vm_id, replace(vm.record, mark=mark))

@@ -205,7 +205,9 @@ class _Fleet:
         # A listed VM that was not found for whatever reason, a slip in its name say, may be any of them.
         unclear = [job.name for job, one in places if isinstance(one, AblestackError)]
         if members and unclear:
-            self.warnings += (f"no VM of group '{self.spec.group}' was pruned: it is not clear which one '{unclear[0]}' is",)
+            self.warnings += (
+                f"no VM of group '{self.spec.group}' was pruned: it is not clear which one '{unclear[0]}' is",
+            )
         for vm, one in zip(members, found[len(self.listed) :]):
             if not unclear and vm.id not in listed and vm.name.lower() not in names:
                 job = _Job(self, replace(self.spec.removal, id=vm.id, name=vm.name))

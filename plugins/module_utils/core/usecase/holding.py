@@ -23,6 +23,8 @@ from .query import every_vm
 
 _PATIENCE = 30.0  # seconds to wait for others
 _PAUSE = 0.2  # seconds, at the least, between two attempts
+HOLD = "Hold"
+"""The `step` in the details of an error that says that nothing was begun, for others are at it."""
 _held: set[str] = set()  # tokens of the notes that this very process has written
 
 
@@ -107,4 +109,4 @@ def ensure_free(host: Host, vm: VmFacts, volumes: Collection[str], lenders: Coll
 
 
 def _conflict(vm: VmFacts, what: str) -> AblestackError:
-    return AblestackError(Code.CONFLICT, what, "run the task again", id=vm.id, step="Hold")
+    return AblestackError(Code.CONFLICT, what, "run the task again", id=vm.id, step=HOLD)

@@ -255,7 +255,7 @@ def test_prune_spares_all_as_long_as_it_is_not_clear_what_an_entry_means(check: 
     assert counts(done) == {"failed": 1}
     assert done.result["results"][0]["error"]["code"] == "InvalidInput"
     assert done.result["pruned"] == []
-    assert "no VM of 'web' was pruned" in done.warnings[0]
+    assert "no VM of group 'web' was pruned" in done.warnings[0]
     assert counts(fleet(world.controller(), ["web1", "web2"])) == {"unchanged": 2}
 
 

@@ -18,6 +18,7 @@ PLACES = {
     "inventory": "plugins/inventory/ablestack.py",
     "connection": "plugins/connection/ablestack_guest_agent.py",
     "action": "plugins/action/ablestack_thing.py",
+    "plugin_utils": "plugins/plugin_utils/installed.py",
     "doc_fragments": "plugins/doc_fragments/connection.py",
     "face": "plugins/module_utils/face/runner.py",
     "usecase": "plugins/module_utils/core/usecase/deploy.py",
@@ -34,7 +35,8 @@ ARROWS = """
 modules -> face usecase model
 inventory -> face usecase model
 connection -> face usecase model
-action -> face usecase model
+action -> plugin_utils face usecase model
+plugin_utils ->
 doc_fragments ->
 face -> face usecase hypervisor hypervisor.port model
 usecase -> usecase plan hypervisor.port seed model

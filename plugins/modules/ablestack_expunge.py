@@ -16,7 +16,8 @@ description:
     catalog, and finishes what an interrupted expunge has left.
   - This deletes its root disk, VM snapshots, firmware variables and address reservations, and of its data disks those
     that were named when it was destroyed. Templates, ISO images and all other data disks stay.
-  - VMs that are not yet due, and those that this collection did not make, are never touched.
+  - VMs that are not yet due, and those that this collection did not make, are never touched. One that is recovered
+    while the task runs is due no longer, and is left alone with a warning.
   - Run it regularly, from a playbook or from the timer on each host. To expunge one VM at once use
     M(ablestack.kvm.ablestack_vm).
 extends_documentation_fragment:

@@ -10,11 +10,15 @@ import pytest
 
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.errors import AblestackError, Code
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.outcome import Incomplete
+from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.vm import Power
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.usecase.fleet import apply_fleet
 from ansible_collections.ablestack.kvm.plugins.module_utils.face.fleet_options import fleet_spec
+from support.fake_time import FakeTime
 from support.fleets import DEFAULTS, actions, audit, counts, fleet, hosts_of, thrice
+from support.memory_calls import EACH
 from support.worlds import World, make_world
 
+UNKNOWN = "99999999-9999-4999-8999-999999999999"
 NAMES = [f"web{number}" for number in range(1, 7)]
 
 
@@ -250,13 +254,43 @@ def test_prune_spares_all_as_long_as_it_is_not_clear_what_an_entry_means(check: 
     world = make_world()
     made = fleet(world.controller(), ["web1", "web2"], group="web")
     first = made.result["results"][0]["vm"]["id"]
-    slip = [{"id": first, "name": "wbe1"}]
-    done = fleet(world.controller(check), slip, group="web", prune=True)
+    for slip, code in (({"id": first, "name": "wbe1"}, "InvalidInput"), ({"id": UNKNOWN}, "NotFound")):
+        spares_all(world, check, slip, code)
+
+
+def spares_all(world: World, check: bool, slip: dict[str, str], code: str) -> None:
+    done = fleet(world.controller(check), [slip], group="web", prune=True)
     assert counts(done) == {"failed": 1}
-    assert done.result["results"][0]["error"]["code"] == "InvalidInput"
+    assert done.result["results"][0]["error"]["code"] == code
     assert done.result["pruned"] == []
     assert "no VM of group 'web' was pruned" in done.warnings[0]
     assert counts(fleet(world.controller(), ["web1", "web2"])) == {"unchanged": 2}
+
+
+def test_prune_spares_what_leaves_the_group_after_it_was_listed(monkeypatch: pytest.MonkeyPatch) -> None:
+    FakeTime.install(monkeypatch)
+    world = make_world()
+    fleet(world.controller(), ["a", "b"], group="web")
+    calls = world.controller(check=True)
+    fleet(calls, ["a"], group="web", prune=True)
+    left = 0
+    for call in range(1, len(calls.hosts["kvm01"].calls) + 12):
+        world = make_world()
+        fleet(world.controller(), ["a", "b"], group="web")
+        controller = world.controller()
+        told: list[Any] = []
+
+        def leave(world: World = world, told: list[Any] = told) -> None:
+            told.append(fleet(world.controller(), ["b"], group="db"))
+
+        controller.hosts["kvm01"].act_at(EACH, leave, nth=call)
+        pruned = fleet(controller, ["a"], group="web", prune=True).result["pruned"]
+        states = {domain.config.record.name: domain.power for domain in world.state.domains.values()}
+        if told and counts(told[0]) == {"changed": 1}:
+            left += 1
+            assert states["b"] is Power.RUNNING, (call, pruned)
+            assert [row["error"]["code"] for row in pruned] in ([], ["Conflict"]), call
+    assert left > 3
 
 
 def test_a_host_that_is_down_fails_what_needs_it_and_no_more() -> None:

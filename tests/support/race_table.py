@@ -86,6 +86,15 @@ def _text_is(*texts: str) -> Callable[[World, list[Result]], None]:
     return judge
 
 
+def _expunged_or_recovered(world: World, results: list[Result]) -> None:
+    """What is due is expunged once at the most, and never what somebody has recovered, be it running or not."""
+    done = [result for result in results if not isinstance(result, AblestackError) and result.changed]
+    expunged = [result for result in done if "expunged" in result.result]
+    assert len(expunged) <= 1
+    assert not (expunged and len(done) > 1), "it was recovered, and then expunged"
+    _either("" if expunged else "running" if len(done) > 1 else "off")(world, results)
+
+
 NO_DISKS: dict[str, Any] = {**WEB, "data_disks": []}
 TWO = (*OFF, SECOND, vm("web2", state="stopped"), volume("spare", size=1))
 TWO_RUNNING = (*DEPLOYED, SECOND, volume("spare", size=1))
@@ -185,6 +194,12 @@ RACES: dict[str, Race] = {
         DEPLOYED,
         codes=(Code.NOT_FOUND, Code.INVALID_STATE, Code.ALREADY_EXISTS),
         ends=_either("destroyed", "off", "running", ""),
+    ),
+    "expunge what is due, recover and start": Race(
+        [Task("expunge", {}), vm("web1", state="recovered"), Task("expunge", {}), vm("web1", state="started")] * 2,
+        GONE,
+        codes=(Code.NOT_FOUND, Code.INVALID_STATE),
+        ends=_expunged_or_recovered,
     ),
     "recover or deploy anew": Race(
         [vm("web1", state="recovered"), vm(**NO_DISKS)] * 4,

@@ -46,6 +46,8 @@ def _parser() -> argparse.ArgumentParser:
 def _tell(outcome: Outcome, check: bool) -> None:
     for row in outcome.result["expunged"]:
         _say(f"{'would expunge' if check else 'expunged'} {_vm(row)}", sys.stdout)
+    for warning in outcome.warnings:
+        _say(warning, sys.stdout)
 
 
 def _vm(row: Mapping[str, Any]) -> str:

@@ -5,42 +5,49 @@
 from __future__ import annotations
 
 from datetime import datetime, timezone
-from typing import Any
+from typing import Any, Union
 
 from ..hypervisor.port import Host
-from ..model.errors import AblestackError
+from ..model.errors import AblestackError, Code
+from ..model.naming import vm_name_of
 from ..model.outcome import Incomplete, Outcome
 from ..model.values import parse_time
-from ..model.vm import Phase, VmFacts
+from ..model.vm import DomainRef, Phase, VmFacts
 from ..model.vm_spec import VmSpec
 from .infrastructure import Infrastructure
+from .locate import Located, locate_settled
 from .query import read_vms
-from .vm import apply_vm
+from .vm import apply_located
+
+Row = dict[str, Any]
+_Candidate = tuple[Row, Union[AblestackError, None]]
 
 
 def expunge_due(infra: Infrastructure, now: datetime | None = None) -> Outcome:
     """Result: `expunged` (name, id, host of each) and `failed` (the same with msg); other VMs go on where one fails."""
     moment = now or datetime.now(timezone.utc)
-    found, errors = infra.on_hosts(lambda host: _due(host, moment))
-    expunged: list[dict[str, Any]] = []
-    failed: list[dict[str, Any]] = []
+    found, errors = infra.on_hosts(lambda host: _candidates(host, moment))
+    candidates: list[_Candidate] = [({"name": "", "id": "", "host": name}, error) for name, error in errors.items()]
+    candidates += [candidate for on_host in found.values() for candidate in on_host]
+    expunged: list[Row] = []
+    failed: list[Row] = []
+    left: list[Row] = []
     first_error: AblestackError | None = None
-    for name, error in errors.items():
-        failed.append({"name": "", "id": "", "host": name, "msg": error.sentence})
-        first_error = first_error or error
-    for vm in (vm for on_host in found.values() for vm in on_host):
-        row = {"name": vm.name, "id": vm.id, "host": vm.host.name}
+    for row, error in candidates:
         try:
-            apply_vm(infra.narrowed(vm.host), VmSpec(id=vm.id, state="expunged"))
-            expunged.append(row)
-        except AblestackError as error:
-            failed.append({**row, "msg": error.sentence})
-            first_error = first_error or error
+            if error:
+                raise error
+            on_host = infra.narrowed(infra.catalog.host(row["host"]))
+            (expunged if _expunge(on_host, row["id"], moment) else left).append(row)
+        except AblestackError as failure:
+            failed.append({**row, "msg": failure.sentence})
+            first_error = first_error or failure
     outcome = Outcome(
         bool(expunged),
         {"due": sorted(f"{row['name']} ({row['host']})" for row in expunged)},
         {"due": []},
         {"expunged": expunged, "failed": failed},
+        tuple(f"VM '{row['name']}' ({row['id']}) is no longer due, and was left alone" for row in left),
     )
     if first_error:
         message = f"{len(failed)} could not be expunged, the first because {first_error.message}"
@@ -48,14 +55,67 @@ def expunge_due(infra: Infrastructure, now: datetime | None = None) -> Outcome:
     return outcome
 
 
-def _due(host: Host, moment: datetime) -> list[VmFacts]:
-    """Destroyed VMs past their time, and those whose expunge was begun."""
-    vms, _warnings = read_vms(host, tuple(ref for ref in host.domains() if "." in ref.domain_name))
-    due = []
+def _candidates(host: Host, moment: datetime) -> list[_Candidate]:
+    """The host's VMs that are due, and those that cannot be read, which may be, with why."""
+    refs = tuple(ref for ref in host.domains() if "." in ref.domain_name)
+    found: list[_Candidate] = []
+
+    def read(ref: DomainRef) -> VmFacts:
+        try:
+            return host.vm(ref)
+        except AblestackError as error:
+            if error.code is not Code.NOT_FOUND:
+                found.append(({"name": vm_name_of(ref.domain_name), "id": ref.id, "host": host.spec.name}, error))
+            raise
+
+    vms, _warnings = read_vms(host, refs, read)
     for vm in vms:
-        if vm.record is None or vm.exists:
-            continue
-        expunge_at = vm.record.mark.expunge_at
-        if vm.phase is Phase.EXPUNGING or (expunge_at and parse_time(expunge_at) <= moment):
-            due.append(vm)
-    return due
+        row = {"name": vm.name, "id": vm.id, "host": host.spec.name}
+        try:
+            if _is_due(vm, moment):
+                found.append((row, None))
+        except AblestackError as error:
+            found.append((row, error))
+    return found
+
+
+def _is_due(vm: VmFacts, moment: datetime) -> bool:
+    """Whether it is destroyed and past its time, or its expunge was begun."""
+    if vm.record is None or vm.exists:
+        return False
+    expunge_at = vm.record.mark.expunge_at
+    if vm.phase is Phase.EXPUNGING or not expunge_at:
+        return vm.phase is Phase.EXPUNGING
+    try:
+        return parse_time(expunge_at) <= moment
+    except ValueError:
+        raise AblestackError(
+            Code.INVALID_STATE,
+            f"nobody knows when VM '{vm.name}' is due: '{expunge_at}' in its metadata is not a time",
+            "recover and destroy it again, or expunge it with ablestack_vm",
+            id=vm.id,
+        ) from None
+
+
+def _expunge(infra: Infrastructure, vm_id: str, moment: datetime) -> bool:
+    """Whether it was. Planned from a look of its own, which the hold then guards: a VM that was recovered since it was
+    listed is not due any more, and stays.
+    """
+    spec = VmSpec(id=vm_id, state="expunged")
+    located = _located(infra, spec)
+    if not any(_is_due(vm, moment) for vm in located.vms):
+        return False
+    try:
+        apply_located(infra, spec, located)
+    except AblestackError as error:
+        if error.code is Code.CONFLICT and not any(_is_due(vm, moment) for vm in _located(infra, spec).vms):
+            return False
+        raise
+    return True
+
+
+def _located(infra: Infrastructure, spec: VmSpec) -> Located:
+    (located,) = locate_settled(infra, (spec,))
+    if isinstance(located, AblestackError):
+        raise located
+    return located

@@ -203,13 +203,15 @@ class _Fleet:
         names = {one.name.lower() for one in self.spec.vms}
         places = list(zip(self.listed, found))
         # A listed VM that was not found for whatever reason, a slip in its name say, may be any of them.
-        unclear = [job.name for job, one in places if isinstance(one, AblestackError)]
+        unclear = [job.name for job, one in places if _is_unclear(job.spec, one)]
         if members and unclear:
             self.warnings += (
                 f"no VM of group '{self.spec.group}' was pruned: it is not clear which one '{unclear[0]}' is",
             )
         for vm, one in zip(members, found[len(self.listed) :]):
-            if not unclear and vm.id not in listed and vm.name.lower() not in names:
+            # Whoever has left the group since it was listed is not a member any more.
+            member = not isinstance(one, Located) or any(self._is_member(now) for now in one.vms)
+            if member and not unclear and vm.id not in listed and vm.name.lower() not in names:
                 job = _Job(self, replace(self.spec.removal, id=vm.id, name=vm.name))
                 self.pruned.append(job)
                 places.append((job, one))
@@ -231,8 +233,11 @@ class _Fleet:
 
     def _members_on(self, host: Host) -> list[VmFacts]:
         vms, _gone = read_vms(host, host.domains(), host.glance)
-        members = (vm for vm in vms if vm.record and vm.record.group == self.spec.group)
-        return [vm for vm in members if vm.exists or half_destroyed(vm)]
+        return [vm for vm in vms if self._is_member(vm)]
+
+    def _is_member(self, vm: VmFacts) -> bool:
+        in_group = vm.record is not None and vm.record.group == self.spec.group
+        return in_group and (vm.exists or half_destroyed(vm))
 
     def carry_out(self) -> None:
         """Works on all that change or are waited for, those to be pruned last."""
@@ -288,6 +293,13 @@ class _Fleet:
         if failed:
             raise _incomplete(whole, failed, len(both), actions.count(NOT_BEGUN))
         return whole
+
+
+def _is_unclear(spec: VmSpec, found: Found) -> bool:
+    """Whether nobody knows which VM an entry means; one that is to go by its id may have gone already."""
+    if isinstance(found, AblestackError):
+        return True
+    return bool(spec.id) and not found.vms and spec.state not in ("destroyed", "expunged")
 
 
 def _incomplete(

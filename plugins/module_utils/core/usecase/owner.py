@@ -49,9 +49,11 @@ def is_abandoned(mark: Mark, now: datetime | None = None) -> bool:
     if owner is not None and owner.machine == _machine():
         started = _start_time(owner.pid)
         return started is None or started != owner.started or owner.same_process(current_owner())
-    if not mark.since:
+    try:
+        since = parse_time(mark.since)
+    except ValueError:  # none, or damaged: what cannot be read counts for nothing
         return True
-    return (now or datetime.now(timezone.utc)) - parse_time(mark.since) > STALE_AFTER
+    return (now or datetime.now(timezone.utc)) - since > STALE_AFTER
 
 
 def _machine() -> str:
@@ -125,7 +127,11 @@ def _holder(ticket: str) -> Mark | None:
         return None
     machine = found["machine"].replace("_", "/")
     owner = Owner(machine, int(found["pid"]), int(found["started"]), found["token"])
-    return Mark(since=time_text(datetime.fromtimestamp(int(found["since"]), timezone.utc)), owner=owner)
+    try:
+        since = time_text(datetime.fromtimestamp(int(found["since"]), timezone.utc))
+    except (ValueError, OverflowError, OSError):  # no time a clock ever shows
+        return None
+    return Mark(since=since, owner=owner)
 
 
 def _is_left_behind(host: Host, pool: str, name: str, stem: str) -> bool:

@@ -85,12 +85,15 @@ options:
     description:
       - Compute offering of the catalog. A custom one needs O(cpu) and O(memory) too.
       - A new VM needs either this, or O(cpu) and O(memory).
+      - A VM leaves its offering when O(cpu) and O(memory) are both given, without this and outside its bounds.
     type: str
   cpu:
-    description: Number of virtual CPUs.
+    description:
+      - Number of virtual CPUs.
+      - With a fixed O(compute_offering) whose maximum is larger, and dynamic scaling, any number up to that.
     type: int
   memory:
-    description: Memory in MiB or with a unit, for example V(2048) or V(2GiB).
+    description: Memory in MiB or with a unit, for example V(2048) or V(2GiB). The bounds are as those of O(cpu).
     type: str
   data_disks:
     description:
@@ -110,10 +113,12 @@ options:
         description: Size in GiB or with a unit. Disks only grow.
         type: str
       min_iops:
-        description: Input and output operations per second to reckon with.
+        description: Input and output operations per second to reckon with. V(0) for none.
         type: int
       max_iops:
-        description: Limit of input and output operations per second.
+        description:
+          - Limit of input and output operations per second. V(0) for no limit.
+          - Given beside a disk offering it replaces the offering's, for as long as the disk has that offering.
         type: int
       pool:
         description: Storage pool for a new disk. The default is the offering's, then the host's.

@@ -48,10 +48,11 @@ options:
     description: Disk offering of the catalog.
     type: str
   min_iops:
-    description: I/O operations a second it is to have at least. Written down only, with O(state=attached).
+    description: I/O operations a second it is to have at least, V(0) for none. Written down only, with
+      O(state=attached).
     type: int
   max_iops:
-    description: I/O operations a second it has at most, with O(state=attached).
+    description: I/O operations a second it has at most, V(0) for no limit, with O(state=attached).
     type: int
   device:
     description:

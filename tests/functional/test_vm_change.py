@@ -74,9 +74,10 @@ CHANGES: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
     "autostart": ({"autostart": True}, {"autostart": "live"}),
     "protected": ({"protected": True}, {"protected": "live"}),
     "user_data": ({"user_data": "#!/bin/sh\n"}, {"user_data": "next_boot"}),
-    "keys": ({"ssh_key_pairs": ()}, {"ssh_keys": "next_boot"}),
+    "keys": ({"ssh_key_pairs": ()}, {"ssh_key_pairs": "next_boot"}),
     "public keys": ({"ssh_public_keys": ("ssh-ed25519 AAAA me",), "ssh_key_pairs": ("ops",)}, {
-        "ssh_keys": "next_boot"}),
+        "ssh_public_keys": "next_boot"}),
+    "public keys alone": ({"ssh_public_keys": ("ssh-ed25519 AAAA me",)}, {"ssh_public_keys": "next_boot"}),
     "less": ({"compute_offering": "fixed"}, {
         "cpu": "restart", "memory": "restart", "compute_offering": "live", "dynamic_scaling": "next_boot",
         "max_cpu": "next_boot", "max_memory": "next_boot"}),
@@ -111,7 +112,10 @@ CHANGES: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
     "offering": ({"data_disks": (DiskSpec("a", offering="data2"), B)}, {
         "data_disks.a.size": "live", "data_disks.a.max_iops": "live", "data_disks.a.min_iops": "live",
         "data_disks.a.offering": "live"}),
+    "limits go": ({"data_disks": (replace(A, max_iops=0, min_iops=0), B)}, {}),
     "device": ({"data_disks": (replace(A, device=9), B)}, {"data_disks.a.device": "restart"}),
+    "devices change places": ({"data_disks": (replace(A, device=2), replace(B, device=1))}, {
+        "data_disks.a.device": "restart", "data_disks.b.device": "restart"}),
     "plug": ({"networks": (LAN, DEFAULT, NicSpec("default"))}, {"networks.default": "live"}),
     "plug with an address": ({"networks": (LAN, DEFAULT, NicSpec("lan", ip="10.10.10.60"))}, {"networks.lan": "live"}),
     "plug with a MAC": ({"networks": (LAN, DEFAULT, NicSpec("lan", mac="52:54:00:00:00:09"))}, {
@@ -232,6 +236,12 @@ REFUSED: dict[str, tuple[dict[str, Any], Code]] = {
     "unknown pool": ({"data_disks": (A, B, replace(C, pool="nope"))}, Code.NOT_FOUND),
     "somebody else's": ({"data_disks": (A, B, DiskSpec("theirs", size=GIB))}, Code.IN_USE),
     "too many": ({"data_disks": tuple(DiskSpec(f"d{n}", size=GIB) for n in range(7))}, Code.INVALID_INPUT),
+    "device of a disk that stays": ({"data_disks": (replace(A, device=2), B)}, Code.INVALID_INPUT),
+    "device of a disk that is named alone": ({"data_disks": (DiskSpec("b", device=1), DiskSpec("a"))},
+        Code.INVALID_INPUT),
+    "limits out of order": ({"data_disks": (DiskSpec("a", offering="data2", max_iops=50), B)}, Code.INVALID_INPUT),
+    "a fixed offering with a size": ({"data_disks": (A, B, DiskSpec("c", offering="data2", size=2 * GIB))},
+        Code.INVALID_INPUT),
     "taken device": ({"data_disks": (A, B, replace(C, device=1))}, Code.INVALID_INPUT),
     "unknown network": ({"networks": (LAN, DEFAULT, NicSpec("nope"))}, Code.NOT_FOUND),
     "address outside": ({"networks": (NicSpec("lan", ip="10.9.9.9"), DEFAULT)}, Code.INVALID_INPUT),

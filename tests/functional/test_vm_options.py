@@ -14,13 +14,17 @@ from typing import Any
 import pytest
 from functional.test_vm_change import CHANGES, REFUSED, VM, apply, domain, holds, outcome_of, site
 
+from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.catalog import ComputeOffering
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.errors import AblestackError, Code
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.vm_spec import DiskSpec, NicSpec, VmSpec
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.usecase.vm import apply_vm
 from support.worlds import World
 
 PLAIN = {"cpu": 2, "memory": 1024}
+DEFAULT_NIC = NicSpec("default")
 GROWING = {"compute_offering": "growing", "cpu": 2, "memory": 1024}
+MEDIUM = {"compute_offering": "medium"}
+BOUNDED = {"compute_offering": "bounded", "cpu": 2, "memory": 1024, "dynamic_scaling": True}
 # how it is sized, what is asked -> the changes, with their impact while it runs
 SIZES: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, str]]] = {
     "more cpu": (PLAIN, {"cpu": 3}, {"cpu": "restart"}),
@@ -41,7 +45,39 @@ SIZES: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, str]]] = {
     "cpu shrinks": (GROWING, {"cpu": 1}, {"cpu": "restart"}),
     "room goes": (GROWING, {"dynamic_scaling": False}, {
         "dynamic_scaling": "next_boot", "max_cpu": "next_boot", "max_memory": "next_boot"}),
+    "scaling once refused": ({**MEDIUM, "dynamic_scaling": False}, MEDIUM, {}),
+    "scaling once refused, another offering": ({**MEDIUM, "dynamic_scaling": False}, {"compute_offering": "large"}, {
+        "cpu": "restart", "memory": "restart", "compute_offering": "live"}),
+    "scaling once asked for": (BOUNDED, {"cpu": 3}, {"cpu": "live"}),
+    "scaling once asked for, the offering again": (BOUNDED, {"compute_offering": "bounded", "memory": 2048}, {
+        "memory": "live"}),
+    "scaling asked for without an offering": ({**PLAIN, "dynamic_scaling": True}, {"cpu": 3}, {"cpu": "restart"}),
+    "room of the VM's own offering": ({"compute_offering": "roomy"}, {"dynamic_scaling": True}, {
+        "dynamic_scaling": "next_boot", "max_cpu": "next_boot"}),
+    "a fixed offering's cpu grows": (MEDIUM, {"cpu": 4}, {"cpu": "live"}),
+    "a fixed offering's memory grows": (MEDIUM, {"memory": 2048}, {"memory": "live"}),
+    "both of a fixed offering grow": (MEDIUM, {"cpu": 3, "memory": 2048, **MEDIUM}, {"cpu": "live", "memory": "live"}),
+    "grown, the offering again": ({**MEDIUM, "cpu": 4}, MEDIUM, {}),
+    "grown, and back": ({**MEDIUM, "cpu": 4}, {"cpu": 2}, {"cpu": "restart"}),
+    "grown, without scaling": ({**MEDIUM, "cpu": 4}, {"dynamic_scaling": False}, {
+        "dynamic_scaling": "next_boot", "max_memory": "next_boot"}),
+    "grown, scaling refused, and the offering again": ({**MEDIUM, "cpu": 4}, {"dynamic_scaling": False, **MEDIUM}, {
+        "dynamic_scaling": "next_boot", "max_memory": "next_boot"}),
+    "numbers instead of a fixed offering": ({"compute_offering": "fixed"}, {"cpu": 3, "memory": 512}, {
+        "cpu": "restart", "compute_offering": "live"}),
+    "the numbers of a fixed offering": ({"compute_offering": "fixed"}, {"cpu": 1, "memory": 512}, {}),
+    "numbers past an offering": (MEDIUM, {"cpu": 8, "memory": 1024}, {
+        "cpu": "restart", "compute_offering": "live", "dynamic_scaling": "next_boot", "max_cpu": "next_boot",
+        "max_memory": "next_boot"}),
 }  # fmt: skip
+BAD_SIZES: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
+    "less than a fixed offering": (MEDIUM, {"cpu": 1}, "choose between 2 and 4"),
+    "more than its maximum": (MEDIUM, {"memory": 8192}, "choose between 1024 and 4096"),
+    "both, and the offering": (MEDIUM, {**MEDIUM, "cpu": 9, "memory": 1024}, "choose between 2 and 4"),
+    "a fixed offering that does not scale": ({"compute_offering": "roomy"}, {"cpu": 3}, "leave cpu out"),
+    "scaling refused": (MEDIUM, {"cpu": 3, "dynamic_scaling": False}, "leave cpu out"),
+    "less than a custom offering": (GROWING, {"memory": 128}, "choose between 256 and 4096"),
+}
 
 # Options that change nothing by themselves: whose VM, how it comes to its state, how long that may take.
 HOW = {"name", "id", "state", "start", "forced", "timeout", "force_after_timeout", "allow_restart"}
@@ -52,10 +88,14 @@ def growing_site() -> World:
     world = site()
     offering = world.catalog.compute_offerings["large"]
     growing = replace(offering, name="growing", custom=True, cpu=None, memory=None, min_cpu=1, min_memory=256)
-    return replace(
-        world,
-        catalog=replace(world.catalog, compute_offerings={**world.catalog.compute_offerings, "growing": growing}),
-    )
+    bounded = replace(growing, name="bounded", dynamic_scaling=False)
+    roomy = replace(offering, name="roomy", cpu=2, max_cpu=4, max_memory=None, dynamic_scaling=False)
+    return with_offerings(world, growing, bounded, roomy)
+
+
+def with_offerings(world: World, *offerings: ComputeOffering) -> World:
+    known = {**world.catalog.compute_offerings, **{offering.name: offering for offering in offerings}}
+    return replace(world, catalog=replace(world.catalog, compute_offerings=known))
 
 
 @pytest.mark.parametrize("running", [True, False])
@@ -72,6 +112,69 @@ def test_a_size_is_classed_predicted_and_holds(name: str, running: bool) -> None
     assert outcome_of(done) == (impacts if running else asleep)
     assert domain(world).guest.boots == boots + (running and "restart" in impacts.values())
     holds(world, predicted, done, options)
+
+
+@pytest.mark.parametrize("name", BAD_SIZES)
+def test_a_size_outside_its_offering_is_refused_with_the_bounds(name: str) -> None:
+    sized, given, hint = BAD_SIZES[name]
+    world = growing_site()
+    vm = {key: value for key, value in VM.items() if key != "compute_offering"}
+    apply(world, **vm, **sized)
+    controller = world.controller()
+    with pytest.raises(AblestackError) as refused, controller.infrastructure as infrastructure:
+        apply_vm(infrastructure, VmSpec(name="web1", wait="none", allow_restart=True, **given))
+    assert refused.value.code is Code.INVALID_INPUT
+    assert hint in refused.value.hint
+    assert controller.writes == []
+
+
+def test_numbers_need_no_offering_that_has_left_the_catalog() -> None:
+    world = site()
+    apply(world, **VM)
+    none = replace(world, catalog=replace(world.catalog, compute_offerings={}))
+    assert not apply(none, name="web1", cpu=2, memory=1024).changed
+    assert not apply(none, name="web1", cpu=2, dynamic_scaling=True).changed
+    with pytest.raises(AblestackError, match="'medium' is not in the catalog") as unknown:
+        apply(none, name="web1", cpu=4)
+    assert unknown.value.code is Code.NOT_FOUND
+    options = {"name": "web1", "cpu": 3, "memory": 1024, "allow_restart": True}
+    done = apply(none, **options)
+    assert (done.result["vm"]["cpu"], done.result["vm"]["compute_offering"]) == (3, "")
+    assert not apply(none, **options).changed
+
+
+def test_scaling_without_the_offering_in_the_catalog_keeps_its_name() -> None:
+    world = site()
+    apply(world, **VM)
+    none = replace(world, catalog=replace(world.catalog, compute_offerings={}))
+    done = apply(none, name="web1", dynamic_scaling=False)
+    assert (done.result["vm"]["dynamic_scaling"], done.result["vm"]["compute_offering"]) == (False, "medium")
+    assert not apply(world, name="web1", **MEDIUM).changed
+
+
+def test_an_offering_that_changed_in_the_catalog_is_followed_but_for_what_was_chosen() -> None:
+    world = site()
+    apply(world, **VM)
+    apply(world, **{**VM, "name": "web2", "data_disks": (), "networks": (DEFAULT_NIC,)}, dynamic_scaling=False)
+    offering = world.catalog.compute_offerings["medium"]
+    world = with_offerings(world, replace(offering, dynamic_scaling=False, memory=2048))
+    for name in ("web1", "web2"):
+        done = apply(world, name=name, allow_restart=True, **MEDIUM)
+        assert (done.result["vm"]["dynamic_scaling"], done.result["vm"]["memory"]) == (False, 2048)
+    world = with_offerings(world, replace(offering, dynamic_scaling=True, memory=2048))
+    assert apply(world, name="web1", **MEDIUM).result["vm"]["dynamic_scaling"]
+    assert not apply(world, name="web2", **MEDIUM).changed
+
+
+def test_an_offering_for_other_hosts_is_refused() -> None:
+    world = site()
+    apply(world, **VM)
+    tagged = replace(world.catalog.compute_offerings["large"], name="tagged", host_tags=("gpu",))
+    controller = with_offerings(world, tagged).controller()
+    with pytest.raises(AblestackError, match="a host tagged gpu") as refused, controller.infrastructure as infra:
+        apply_vm(infra, VmSpec(name="web1", wait="none", compute_offering="tagged"))
+    assert refused.value.code is Code.UNSUPPORTED
+    assert controller.writes == []
 
 
 def given_by_tables() -> Iterator[dict[str, Any]]:

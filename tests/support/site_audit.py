@@ -234,7 +234,8 @@ def _definition(state: MemoryState, config: VmConfig) -> Any:
     record = config.record
     if record:
         mark = Mark(record.mark.phase, delete_data_disks=record.mark.delete_data_disks, owner=record.mark.owner)
-        digests = {"keys_digest": str(bool(record.keys_digest)), "user_data_digest": str(bool(record.user_data_digest))}
+        names = ("keys_digest", "key_pairs_digest", "public_keys_digest", "user_data_digest")
+        digests: Any = {name: str(bool(getattr(record, name))) for name in names}
         record = replace(record, mark=mark, **digests)
     disks = [
         (replace(disk, path=""), _short(content_at(state, disk.path))) for disk in config.disks if disk.kind == "disk"

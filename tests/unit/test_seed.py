@@ -85,7 +85,20 @@ def test_no_user_of_the_guest_but_root_reads_it() -> None:
 
 def test_the_meta_data_says_who_the_guest_is_and_who_may_log_in() -> None:
     meta = yaml.safe_load(document(build_seed(CONTENT), "meta-data"))
+    assert meta.pop("ablestack-key-pairs") == 0
     assert meta == {"instance-id": UUID, "local-hostname": "web01", "public-keys": [KEY, f"{KEY}2"]}
+
+
+def test_keys_of_key_pairs_are_told_from_the_others() -> None:
+    content = replace(CONTENT, pair_keys=(KEY,), public_keys=(f"{KEY}2", KEY))
+    assert yaml.safe_load(document(build_seed(content), "meta-data"))["public-keys"] == [KEY, f"{KEY}2", KEY]
+    assert read_seed(build_seed(content)) == content
+
+
+def test_a_seed_of_before_does_not_tell_them_apart_and_is_built_again_as_it_was() -> None:
+    old = replace(CONTENT, pair_keys=None)
+    assert "ablestack-key-pairs" not in yaml.safe_load(document(build_seed(old), "meta-data"))
+    assert read_seed(build_seed(old)) == old
 
 
 def test_without_keys_the_image_s_own_way_to_log_in_is_left_alone() -> None:

@@ -172,8 +172,8 @@ _DISK_CHECKS: Mapping[str, Check] = {
     "name": _stem,
     "disk_offering": text,
     "size": _bytes,
-    "min_iops": number(1),
-    "max_iops": number(1),
+    "min_iops": number(0),
+    "max_iops": number(0),
     "pool": text,
     "device": device_id,
 }

@@ -58,8 +58,8 @@ class DataVolumeSpec:
             name=self.name,
             offering=self.disk_offering,
             size=self.size or None,
-            min_iops=self.min_iops or None,
-            max_iops=self.max_iops or None,
+            min_iops=self.min_iops if isinstance(self.min_iops, int) else None,
+            max_iops=self.max_iops if isinstance(self.max_iops, int) else None,
             pool=self.pool,
             device=self.device or None,
         )

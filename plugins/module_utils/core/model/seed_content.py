@@ -19,10 +19,14 @@ class SeedNic:
 
 @dataclass(frozen=True)
 class SeedContent:
-    """All of a seed. `instance_id` is the VM's id; `user_data` is secret and stays out of every repr."""
+    """All of a seed. `instance_id` is the VM's id; `user_data` is secret and stays out of every repr.
+
+    `pair_keys` are those of the catalog's key pairs, None in an old seed, which has them among its `public_keys`.
+    """
 
     instance_id: str
     hostname: str
     public_keys: tuple[str, ...] = ()
     nics: tuple[SeedNic, ...] = ()
     user_data: str = field(default="", repr=False)
+    pair_keys: tuple[str, ...] | None = ()

@@ -102,6 +102,7 @@ class DiskRecord:
     size: int = 0
     offering: str = ""
     min_iops: int = 0
+    own_limits: bool = False  # IOPS given beside the offering
 
 
 @dataclass(frozen=True)
@@ -128,9 +129,12 @@ class VmRecord:
     clone: str = "linked"
     compute_offering: str = ""
     dynamic_scaling: bool = False
+    scaling_chosen: bool = False  # dynamic_scaling was given against the offering, which another task may only name
     affinity_groups: tuple[str, ...] = ()
     ssh_key_pairs: tuple[str, ...] = ()
-    keys_digest: str = ""
+    keys_digest: str = ""  # of key pairs and public keys together, as once written; nothing writes it any more
+    key_pairs_digest: str = ""
+    public_keys_digest: str = ""
     user_data_digest: str = ""
     protected: bool = False
     autostart: bool = False

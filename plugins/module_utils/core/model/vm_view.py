@@ -133,7 +133,8 @@ def diff_view(vm: VmFacts | None, drawn: tuple[str, ...] = ()) -> dict[str, Any]
         nic["ip"] = asked.get(nic["mac"], "")
     if vm.record:
         view["user_data"] = _digest_note(vm.record.user_data_digest, drawn)
-        view["ssh_keys"] = _digest_note(vm.record.keys_digest, drawn)
+        view["ssh_keys"] = _digest_note(vm.record.keys_digest or vm.record.key_pairs_digest, drawn)
+        view["ssh_public_keys"] = _digest_note(vm.record.public_keys_digest, drawn)
     shown = {key: value for key, value in view.items() if key not in _NOT_IN_DIFF}
     masked: dict[str, Any] = _masked(shown, drawn)
     return masked

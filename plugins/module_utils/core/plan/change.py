@@ -10,11 +10,11 @@ from ..model.errors import AblestackError, Code
 from ..model.plan_parts import LIVE, NEXT_BOOT, RESTART, Change
 from ..model.seed_content import SeedContent
 from ..model.values import UNSET
-from ..model.vm import MEMORY_BLOCK, VmConfig, VmFacts
+from ..model.vm import MEMORY_BLOCK, VmConfig, VmFacts, VmRecord
 from ..model.vm_spec import DiskSpec
 from .change_disks import change_data_disks, change_iso, change_root, match_disks
 from .change_nics import change_nics, match_nics
-from .deploy import boot_of, public_keys
+from .deploy import boot_of, pair_keys
 from .edits import Edits, snapshots_exist
 from .lifecycle import names_of, record_of
 from .offering import Compute, compute_of
@@ -70,7 +70,8 @@ def needs_of(request: VmRequest, vm: VmFacts) -> Needs:
 
 
 def _says_more(disk: DiskSpec) -> bool:
-    return bool(disk.offering or disk.size or disk.min_iops or disk.max_iops or disk.device)
+    numbers = (disk.size, disk.min_iops, disk.max_iops, disk.device)
+    return bool(disk.offering) or any(number is not None for number in numbers)
 
 
 def _networks_needed(request: VmRequest, vm: VmFacts) -> tuple[str, ...]:
@@ -93,7 +94,7 @@ def compare(request: VmRequest, vm: VmFacts) -> Edits:
     edits = Edits(record_of(vm), vm.config, vm.live if vm.is_active else None)
     _refuse_other_origin(request, vm, edits)
     _labels_and_flags(request, vm, edits)
-    _compute(request, edits)
+    _compute(request, vm, edits)
     change_root(request, vm, edits)
     change_data_disks(request, vm, edits)
     change_nics(request, vm, edits)
@@ -150,7 +151,7 @@ def _labels_and_flags(request: VmRequest, vm: VmFacts, edits: Edits) -> None:
         edits.first.append(SetAutostart(vm.id, spec.autostart))
 
 
-def _compute(request: VmRequest, edits: Edits) -> None:
+def _compute(request: VmRequest, vm: VmFacts, edits: Edits) -> None:
     spec, config, record = request.spec, edits.config, edits.record
     if not (spec.compute_offering or spec.cpu or spec.memory) and spec.dynamic_scaling is UNSET:
         return
@@ -161,6 +162,7 @@ def _compute(request: VmRequest, edits: Edits) -> None:
         config.max_cpu,
         config.max_memory,
         record.dynamic_scaling,
+        record.scaling_chosen,
     )
     wanted = compute_of(spec, request.catalog, current)
     for name, live in (("cpu", _cpu_grows(edits, wanted)), ("memory", _memory_grows(edits, wanted))):
@@ -168,6 +170,7 @@ def _compute(request: VmRequest, edits: Edits) -> None:
             impact = LIVE if live else RESTART
             edits.changes.append(Change(name, getattr(config, name), getattr(wanted, name), impact))
     if wanted.offering != record.compute_offering:
+        _refuse_without_tags(wanted, vm)
         edits.changes.append(Change("compute_offering", record.compute_offering, wanted.offering, LIVE))
     if wanted.dynamic_scaling != record.dynamic_scaling:
         edits.changes.append(Change("dynamic_scaling", record.dynamic_scaling, wanted.dynamic_scaling, NEXT_BOOT))
@@ -176,13 +179,30 @@ def _compute(request: VmRequest, edits: Edits) -> None:
         roomless = (own, new) == (getattr(config, of), getattr(wanted, of))  # then it says the same again
         if own != new and not roomless:
             edits.changes.append(Change(name, own, new, NEXT_BOOT))
-    edits.record = replace(record, compute_offering=wanted.offering, dynamic_scaling=wanted.dynamic_scaling)
+    edits.record = replace(
+        record,
+        compute_offering=wanted.offering,
+        dynamic_scaling=wanted.dynamic_scaling,
+        scaling_chosen=wanted.scaling_chosen,
+    )
     edits.config = replace(
         config, cpu=wanted.cpu, memory=wanted.memory, max_cpu=wanted.max_cpu, max_memory=wanted.max_memory
     )
     if edits.live is not None and not edits.needs_power_off:
         edits.live = replace(
             edits.live, cpu=max(wanted.cpu, edits.live.cpu), memory=max(wanted.memory, edits.live.memory)
+        )
+
+
+def _refuse_without_tags(wanted: Compute, vm: VmFacts) -> None:
+    """An offering for hosts of a kind is for VMs on such hosts: where it is now, the VM does not get it."""
+    missing = [tag for tag in wanted.host_tags if tag not in vm.host.tags]
+    if missing:
+        raise AblestackError(
+            Code.UNSUPPORTED,
+            f"compute offering '{wanted.offering}' needs a host tagged {', '.join(missing)}, and VM '{vm.name}' is on"
+            f" '{vm.host.name}', which is not",
+            "move the VM with ablestack_vm_migrate first, or choose another offering",
         )
 
 
@@ -234,31 +254,45 @@ def _seed(request: VmRequest, vm: VmFacts, edits: Edits) -> None:
     """Changed user data, keys or NICs go onto the seed; the guest reads it when it next boots."""
     spec, digests, record = request.spec, request.digests, edits.record
     seed = record.disk("seed")
-    gives_keys = spec.ssh_key_pairs is not UNSET or spec.ssh_public_keys is not UNSET
-    new_keys = gives_keys and digests.keys != record.keys_digest
+    new_pairs, new_keys = _other_keys(request, record)
     new_data = spec.user_data is not UNSET and digests.user_data != record.user_data_digest
     new_nics = edits.seed_nics is not None
-    if seed is None or not (new_keys or new_data or new_nics):
+    if seed is None or not (new_pairs or new_keys or new_data or new_nics):
         return
     if new_data:
         edits.changes.append(Change("user_data", "(before)", "(changed)", NEXT_BOOT))
+        edits.record = replace(edits.record, user_data_digest=digests.user_data)
+    if new_pairs:
+        pairs = spec.ssh_key_pairs or ()
+        edits.changes.append(Change("ssh_key_pairs", list(record.ssh_key_pairs), list(pairs), NEXT_BOOT))
+        edits.record = replace(edits.record, ssh_key_pairs=pairs, key_pairs_digest=digests.key_pairs, keys_digest="")
     if new_keys:
-        pairs = list(spec.ssh_key_pairs or ())
-        edits.changes.append(Change("ssh_keys", list(record.ssh_key_pairs), pairs, NEXT_BOOT))
-    renewed = {"public_keys": new_keys, "nics": new_nics, "user_data": new_data}
+        edits.changes.append(Change("ssh_public_keys", "(before)", "(changed)", NEXT_BOOT))
+        edits.record = replace(edits.record, public_keys_digest=digests.public_keys, keys_digest="")
+    renewed = {"pair_keys": new_pairs, "public_keys": new_keys, "nics": new_nics, "user_data": new_data}
     content = SeedContent(
         vm.id,
         names_of(vm).domain,
-        public_keys(request) if new_keys else (),
+        tuple(spec.ssh_public_keys or ()),
         edits.seed_nics or (),
         spec.user_data or "",
+        pair_keys(request),
     )
     keep = tuple(name for name, new in renewed.items() if not new)
+    known = request.catalog.ssh_key_pairs
+    old_keys = tuple(known[name] for name in record.ssh_key_pairs if name in known)
     # A new VM's seed keeps nothing, so something has to be kept for an old one to be known as such.
-    edits.first.append(WriteSeed(seed.pool, seed.volume, content, keep or ("hostname",), edits.seed_kept))
-    edits.record = replace(
-        record,
-        ssh_key_pairs=spec.ssh_key_pairs or () if new_keys else record.ssh_key_pairs,
-        keys_digest=digests.keys if new_keys else record.keys_digest,
-        user_data_digest=digests.user_data if new_data else record.user_data_digest,
+    edits.first.append(WriteSeed(seed.pool, seed.volume, content, keep or ("hostname",), edits.seed_kept, old_keys))
+
+
+def _other_keys(request: VmRequest, record: VmRecord) -> tuple[bool, bool]:
+    """Whether key pairs, and whether literal keys are given that the VM does not have."""
+    spec, digests = request.spec, request.digests
+    pairs, keys = spec.ssh_key_pairs is not UNSET, spec.ssh_public_keys is not UNSET
+    if record.keys_digest:
+        other = digests.keys != record.keys_digest
+        return pairs and other, keys and other
+    return (
+        pairs and digests.key_pairs != record.key_pairs_digest,
+        keys and digests.public_keys != record.public_keys_digest,
     )

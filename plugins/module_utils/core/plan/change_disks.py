@@ -53,6 +53,7 @@ def change_data_disks(request: VmRequest, vm: VmFacts, edits: Edits) -> None:
         edits.changes.append(Change(f"data_disks.{disk.name}", before, None, LIVE))
         edits.touches_hardware = True
     disks = [_kept(request, spec, record, vm, edits) for spec, record in match.kept]
+    _refuse_same_device([record for _config, record in disks])
     if match.new:
         disks += _attached(request, match, tuple(record.device for _config, record in disks), edits)
     _put(edits, disks)
@@ -86,7 +87,9 @@ def _kept(
             "a disk stays in its pool: leave the pool out",
         )
     config = vm.config.disk(record.target) or DiskConfig(record.target, "")
-    have = DiskSize(record.offering, record.size, record.min_iops, config.max_iops, record.pool)
+    have = DiskSize(
+        record.offering, record.size, record.min_iops, config.max_iops, record.pool, own_limits=record.own_limits
+    )
     size = data_size(spec, request.catalog, have)
     path = f"data_disks.{spec.name}"
     config, changed = resized(path, record, config, size, edits)
@@ -96,6 +99,18 @@ def _kept(
         target = disk_target(spec.device)
         config, changed = replace(config, target=target), replace(changed, device=spec.device, target=target)
     return config, changed
+
+
+def _refuse_same_device(disks: list[DiskRecord]) -> None:
+    """A disk that moves to another device may take it from one that moves away, and from no other."""
+    at: dict[int, str] = {}
+    for disk in disks:
+        other = at.setdefault(disk.device, disk.name)
+        if other != disk.name:
+            raise invalid(
+                f"data disks '{other}' and '{disk.name}' would both be device {disk.device}",
+                "give each a device of its own",
+            )
 
 
 def resized(
@@ -108,7 +123,7 @@ def resized(
             f" {gib(size.size)} GiB",
             "disks only grow: ask for at least what it has",
         )
-    after = replace(record, size=size.size, offering=size.offering, min_iops=size.min_iops)
+    after = replace(record, size=size.size, offering=size.offering, min_iops=size.min_iops, own_limits=size.own_limits)
     compared = (
         ("size", gib(record.size), gib(size.size), record.size == size.size),
         ("max_iops", config.max_iops, size.max_iops, config.max_iops == size.max_iops),
@@ -155,7 +170,7 @@ def change_root(request: VmRequest, vm: VmFacts, edits: Edits) -> None:
         return
     asked = DiskSpec("root", spec.root_disk_offering or "", spec.root_disk_size or None)
     config = vm.config.disk(root.target) or DiskConfig(root.target, "")
-    have = DiskSize(root.offering, root.size, root.min_iops, config.max_iops, root.pool)
+    have = DiskSize(root.offering, root.size, root.min_iops, config.max_iops, root.pool, own_limits=root.own_limits)
     if spec.root_disk_offering:
         offering = request.catalog.disk_offering(spec.root_disk_offering)
         if offering.pool and offering.pool != root.pool:

@@ -137,9 +137,11 @@ def _record(request: VmRequest, site: Site, compute: Compute, disks: list[DiskPl
         clone=spec.clone,
         compute_offering=compute.offering,
         dynamic_scaling=compute.dynamic_scaling,
+        scaling_chosen=compute.scaling_chosen,
         affinity_groups=spec.affinity_groups or (),
         ssh_key_pairs=spec.ssh_key_pairs or (),
-        keys_digest=request.digests.keys,
+        key_pairs_digest=request.digests.key_pairs,
+        public_keys_digest=request.digests.public_keys,
         user_data_digest=request.digests.user_data,
         protected=bool(spec.protected),
         autostart=bool(spec.autostart),
@@ -205,17 +207,16 @@ def _seed(request: VmRequest, names: VmNames, nics: list[NicPlan]) -> SeedConten
     return SeedContent(
         instance_id=names.id,
         hostname=names.domain,
-        public_keys=public_keys(request),
+        pair_keys=pair_keys(request),
+        public_keys=tuple(request.spec.ssh_public_keys or ()),
         nics=tuple(nic.seed for nic in nics),
         user_data=request.spec.user_data or "",
     )
 
 
-def public_keys(request: VmRequest) -> tuple[str, ...]:
-    """All public keys for the seed: the catalog's key pairs, then the literal ones."""
-    spec = request.spec
-    pairs = tuple(request.catalog.ssh_key(name) for name in spec.ssh_key_pairs or ())
-    return pairs + tuple(spec.ssh_public_keys or ())
+def pair_keys(request: VmRequest) -> tuple[str, ...]:
+    """The public keys of the key pairs that are asked for."""
+    return tuple(request.catalog.ssh_key(name) for name in request.spec.ssh_key_pairs or ())
 
 
 def _check_space(site: Site, disks: list[DiskPlan]) -> None:

@@ -52,7 +52,18 @@ def data_disk(disk: DiskSpec, device: int, catalog: Catalog, site: Site) -> Disk
     target = disk_target(device)
     return DiskPlan(
         DiskConfig(target, f"{pool.path}/{volume}", max_iops=size.max_iops),
-        DiskRecord(disk.name, "data", device, target, pool.name, volume, size.size, size.offering, size.min_iops),
+        DiskRecord(
+            disk.name,
+            "data",
+            device,
+            target,
+            pool.name,
+            volume,
+            size.size,
+            size.offering,
+            size.min_iops,
+            size.own_limits,
+        ),
         steps,
         needs,
         site.lenders.get(key),

@@ -7,8 +7,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from ..model.catalog import Catalog, ComputeOffering
-from ..model.errors import invalid
-from ..model.values import GIB, gib
+from ..model.errors import AblestackError, Code, invalid
+from ..model.values import GIB, UNSET, gib
 from ..model.vm import ROOM_BLOCK
 from ..model.vm_spec import DiskSpec, VmSpec
 
@@ -23,12 +23,13 @@ class Compute:
     max_cpu: int
     max_memory: int
     dynamic_scaling: bool = False
+    scaling_chosen: bool = False  # by dynamic_scaling itself and against the offering, so that it outlives the task
     host_tags: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class DiskSize:
-    """What a disk offering or a literal size comes to; size in bytes."""
+    """What a disk offering or a literal size comes to; size in bytes, IOPS 0 where there is no limit."""
 
     offering: str
     size: int
@@ -36,72 +37,117 @@ class DiskSize:
     max_iops: int = 0
     pool: str = ""
     fat: bool = False
+    own_limits: bool = False  # given beside the offering, so that they outlive the task
+
+    @property
+    def limits(self) -> tuple[int, int]:
+        """The IOPS that are meant to be there, and the most it gets."""
+        return self.min_iops, self.max_iops
 
 
 def compute_of(spec: VmSpec, catalog: Catalog, current: Compute | None = None) -> Compute:
     """CPU and memory for the spec; what it leaves out is kept from `current` (a VM that exists).
 
+    Numbers alone stay within the VM's own offering while they fit it; both of them also stand for none.
     Raises InvalidInput where the offering and the numbers contradict each other, NotFound for an unknown offering.
     """
-    name = spec.compute_offering or ""
-    if not name and current and current.offering and (spec.cpu or spec.memory):
-        name = current.offering
-    if name:
-        return _with_scaling(_by_offering(catalog.compute_offering(name), spec, current), spec)
+    if spec.compute_offering:
+        return _by_offering(catalog.compute_offering(spec.compute_offering), spec, current)
+    if current is None or not current.offering:
+        return _by_numbers(spec, current)
+    if _says_the_same(spec, current):
+        return current
+    offering = catalog.compute_offerings.get(current.offering)
+    if offering is None:
+        return _without_catalog(spec, current)
+    try:
+        return _by_offering(offering, spec, current)
+    except AblestackError:
+        if spec.cpu and spec.memory:
+            return _by_numbers(spec, current)
+        raise
+
+
+def _says_the_same(spec: VmSpec, current: Compute) -> bool:
+    given = ((spec.cpu, current.cpu), (spec.memory, current.memory), (spec.dynamic_scaling, current.dynamic_scaling))
+    return all(wanted is UNSET or wanted == own for wanted, own in given)
+
+
+def _by_numbers(spec: VmSpec, current: Compute | None) -> Compute:
+    """Without an offering, and so without room to grow."""
     cpu = spec.cpu or (current.cpu if current else 0)
     memory = spec.memory or (current.memory if current else 0)
     if not cpu or not memory:
         raise invalid(
             "neither a compute offering nor cpu and memory are given", "add compute_offering, or cpu and memory"
         )
-    if current and (cpu, memory) == (current.cpu, current.memory):
-        return _with_scaling(current, spec)
-    return _with_scaling(Compute("", cpu, memory, cpu, memory), spec)
+    return _scaled(Compute("", cpu, memory, cpu, memory), spec, current)
+
+
+def _without_catalog(spec: VmSpec, current: Compute) -> Compute:
+    """The VM's offering is in no catalog of this task, so nobody knows its bounds."""
+    if spec.cpu and spec.memory:
+        return _by_numbers(spec, current)
+    if spec.cpu or spec.memory:
+        raise AblestackError(
+            Code.NOT_FOUND,
+            f"the VM's compute offering '{current.offering}' is not in the catalog",
+            "give both cpu and memory for a VM without an offering, or name another offering",
+        )
+    return _scaled(current, spec, current)
 
 
 def _by_offering(offering: ComputeOffering, spec: VmSpec, current: Compute | None) -> Compute:
-    what = f"compute offering '{offering.name}'"
     kept = current if current and current.offering == offering.name else None
-    if not offering.custom:
-        for key, fixed in (("cpu", offering.cpu), ("memory", offering.memory)):
-            given = getattr(spec, key)
-            if given and given != fixed:
-                raise invalid(
-                    f"{what} fixes {key} at {fixed}, not {given}", f"leave {key} out, or choose another offering"
-                )
-        cpu, memory = offering.cpu or 0, offering.memory or 0
-    else:
-        cpu = spec.cpu or (kept.cpu if kept else 0)
-        memory = spec.memory or (kept.memory if kept else 0)
-        if not cpu or not memory:
-            raise invalid(f"{what} is custom", "say how much: add cpu and memory")
-        _within(what, "cpu", cpu, offering.min_cpu, offering.max_cpu)
-        _within(what, "memory", memory, offering.min_memory, offering.max_memory)
-    return Compute(
-        offering=offering.name,
-        cpu=cpu,
-        memory=memory,
-        max_cpu=max(cpu, offering.max_cpu or cpu),
-        max_memory=max(memory, offering.max_memory or memory),
-        dynamic_scaling=offering.dynamic_scaling,
-        host_tags=offering.host_tags,
-    )
+    compute = Compute(offering.name, 0, 0, 0, 0, offering.dynamic_scaling, host_tags=offering.host_tags)
+    scaling = _scaled(compute, spec, current).dynamic_scaling
+    cpu = _amount(offering, "cpu", spec, kept, scaling)
+    memory = _amount(offering, "memory", spec, kept, scaling)
+    most = max(cpu, offering.max_cpu or cpu), max(memory, offering.max_memory or memory)
+    sized = replace(compute, cpu=cpu, memory=memory, max_cpu=most[0], max_memory=most[1])
+    return _scaled(sized, spec, current)
 
 
-def _with_scaling(compute: Compute, spec: VmSpec) -> Compute:
-    """Room to grow is set aside only for a VM that may use it."""
-    scaling = spec.dynamic_scaling if isinstance(spec.dynamic_scaling, bool) else compute.dynamic_scaling
-    if not scaling:
-        return replace(compute, max_cpu=compute.cpu, max_memory=compute.memory, dynamic_scaling=False)
-    room = (compute.max_memory - compute.memory) // ROOM_BLOCK * ROOM_BLOCK
-    return replace(compute, max_memory=compute.memory + room, dynamic_scaling=True)
-
-
-def _within(what: str, key: str, value: int, low: int | None, high: int | None) -> None:
-    if (low and value < low) or (high and value > high):
+def _amount(offering: ComputeOffering, key: str, spec: VmSpec, kept: Compute | None, scaling: bool) -> int:
+    """CPU or memory. A fixed offering's value is where a VM that scales begins; the maximum is where it ends."""
+    what = f"compute offering '{offering.name}'"
+    given, own = getattr(spec, key) or 0, getattr(kept, key) if kept else 0
+    low, high = getattr(offering, f"min_{key}"), getattr(offering, f"max_{key}")
+    stays = offering.custom
+    if not stays:
+        low = getattr(offering, key)
+        # a VM that has grown stays so: its offering named again says nothing of numbers
+        stays = (scaling or offering.dynamic_scaling) and low <= own <= (high or low)
+        high = (high if scaling else None) or (own if stays else low)
+        if given and low == high != given:
+            raise invalid(
+                f"{what} fixes {key} at {low}, not {given}",
+                f"leave {key} out, choose another offering, or give both cpu and memory and none",
+            )
+    amount = given or (own if stays else low)
+    if not amount:
+        raise invalid(f"{what} is custom", "say how much: add cpu and memory")
+    if (low and amount < low) or (high and amount > high):
         raise invalid(
-            f"{key} {value} is outside {what}", f"choose between {low or 1} and {high or 'any higher number'}"
+            f"{key} {amount} is outside {what}", f"choose between {low or 1} and {high or 'any higher number'}"
         )
+    return int(amount)
+
+
+def _scaled(compute: Compute, spec: VmSpec, current: Compute | None) -> Compute:
+    """Whether it scales: as asked for now or once, else as its offering says; only then room to grow is set aside."""
+    given, own = spec.dynamic_scaling, compute.dynamic_scaling
+    chosen = bool(current and current.scaling_chosen)
+    scaling = current.dynamic_scaling if current and chosen else own
+    if isinstance(given, bool):
+        if current is None or (given, compute.offering) != (current.dynamic_scaling, current.offering):
+            chosen = given != own
+        scaling = given
+    compute = replace(compute, dynamic_scaling=scaling, scaling_chosen=chosen)
+    if not scaling:
+        return replace(compute, max_cpu=compute.cpu, max_memory=compute.memory)
+    room = (compute.max_memory - compute.memory) // ROOM_BLOCK * ROOM_BLOCK
+    return replace(compute, max_memory=compute.memory + room)
 
 
 def root_size(spec: VmSpec, catalog: Catalog, template_size: int) -> DiskSize:
@@ -142,34 +188,48 @@ def data_size(disk: DiskSpec, catalog: Catalog, have: DiskSize | None = None) ->
     Of a disk that exists, `have`, what the spec leaves out is kept.
     """
     what = f"data disk '{disk.name}'"
-    if not disk.offering:
-        if have:
-            offering_kept = have.offering if disk.size in (None, have.size) else ""
-            return DiskSize(
-                offering_kept,
-                disk.size or have.size,
-                disk.min_iops or have.min_iops,
-                disk.max_iops or have.max_iops,
-                disk.pool or have.pool,
-            )
+    sized = _offered(disk, catalog, have, what) if disk.offering else _sized(disk, catalog, have, what)
+    low, high = sized.limits
+    if high and low > high:
+        raise invalid(f"{what} has min_iops {low} above max_iops {high}", "it must be min_iops <= max_iops")
+    return sized
+
+
+def _sized(disk: DiskSpec, catalog: Catalog, have: DiskSize | None, what: str) -> DiskSize:
+    """By literal numbers; a disk that exists leaves its offering where that fixes another size."""
+    if have is None:
         if not disk.size:
             raise invalid(f"{what} has no size", "add size or disk_offering")
         return DiskSize("", disk.size, disk.min_iops or 0, disk.max_iops or 0, disk.pool)
+    offering = catalog.disk_offerings.get(have.offering)
+    stays = disk.size in (None, have.size) or (offering is not None and offering.custom)
+    limits = _first(disk.min_iops, have.min_iops), _first(disk.max_iops, have.max_iops)
+    own = stays and bool(have.offering) and (have.own_limits or limits != have.limits)
+    kept = have.offering if stays else ""
+    return DiskSize(kept, disk.size or have.size, *limits, disk.pool or have.pool, own_limits=own)
+
+
+def _offered(disk: DiskSpec, catalog: Catalog, have: DiskSize | None, what: str) -> DiskSize:
+    """By an offering. It brings its own limits, except to a disk that had it already with others."""
     offering = catalog.disk_offering(disk.offering)
-    if offering.custom and have and not disk.size:
-        disk = replace(disk, size=have.size)
-    if offering.custom and not disk.size:
+    size = offering.size or disk.size or (have.size if have else 0)
+    if not size:
         raise invalid(f"{what}: disk offering '{offering.name}' is custom", "add size")
-    if not offering.custom and disk.size and disk.size != offering.size:
+    if not offering.custom and disk.size and (have is None or disk.size != offering.size):
         raise invalid(
             f"{what}: disk offering '{offering.name}' fixes the size at {gib(offering.size or GIB)} GiB",
             "leave size out",
         )
+    same = have if have and have.offering == offering.name else None
+    offered = offering.min_iops or 0, offering.max_iops or 0
+    base = same.limits if same and same.own_limits else offered
+    limits = _first(disk.min_iops, base[0]), _first(disk.max_iops, base[1])
+    own = same.own_limits if same and same.limits == limits else limits != offered
     return DiskSize(
-        offering.name,
-        offering.size or disk.size or 0,
-        disk.min_iops or offering.min_iops or 0,
-        disk.max_iops or offering.max_iops or 0,
-        disk.pool or offering.pool,
-        offering.provisioning == "fat",
+        offering.name, size, *limits, disk.pool or offering.pool, offering.provisioning == "fat", own_limits=own
     )
+
+
+def _first(given: int | None, otherwise: int) -> int:
+    """What is given, 0 included: it takes a limit away."""
+    return otherwise if given is None else given

@@ -28,7 +28,9 @@ class Digests:
     """Keyed digests of the wanted secrets, comparable with those in the record; empty where not given."""
 
     user_data: str = ""
-    keys: str = ""
+    key_pairs: str = ""
+    public_keys: str = ""
+    keys: str = ""  # of both together, for records of before
 
 
 @dataclass(frozen=True)

@@ -253,7 +253,12 @@ def _reverted(request: SnapshotRequest, world: SnapshotWorld) -> Plan[SnapshotWo
         return Plan(refusals=(refusal,), predicted=world)
     then = found.config
     offered = then.record or record_of(vm)
-    record = replace(record_of(vm), compute_offering=offered.compute_offering, dynamic_scaling=offered.dynamic_scaling)
+    record = replace(
+        record_of(vm),
+        compute_offering=offered.compute_offering,
+        dynamic_scaling=offered.dynamic_scaling,
+        scaling_chosen=offered.scaling_chosen,
+    )
     changes = _restored_changes(world, found, record)
     if found.kind == MEMORY:
         back = replace(on(replace(vm, config=_sized(vm.config, then))), addresses={})

@@ -126,7 +126,7 @@ class WriteSeed(Step):
     """Makes the cloud-init seed anew, so that a running guest keeps the one it has open.
 
     `keep` names the fields of the content that are taken over from the present seed; `keep_nics` the MACs of NICs
-    whose part is.
+    whose part is. `pair_keys` tell the keys of key pairs in an old seed from the others.
     """
 
     pool: str
@@ -134,6 +134,7 @@ class WriteSeed(Step):
     content: SeedContent
     keep: tuple[str, ...] = ()
     keep_nics: tuple[str, ...] = ()
+    pair_keys: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

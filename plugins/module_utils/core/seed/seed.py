@@ -21,6 +21,7 @@ LABEL = "cidata"
 # ISO 9660's own names are short; guests see the Rock Ridge or Joliet ones.
 _FILES = {"meta-data": "/META_DAT.;1", "user-data": "/USER_DAT.;1", "network-config": "/NETWORK_.;1"}
 _GATEWAYS = "ablestack-gateways"
+_PAIRS = "ablestack-key-pairs"  # how many of the keys are those of the catalog's key pairs
 _READABLE_BY_ROOT = 0o100400
 # What JSON may leave as it is and YAML's reader refuses or takes for a line break.
 _NOT_YAML = re.compile("[\x7f-\x9f\u2028\u2029\ud800-\udfff\ufeff\ufffe\uffff]")
@@ -55,10 +56,12 @@ def read_seed(image: bytes) -> SeedContent:
         opened.close()
         meta = json.loads(files["meta-data"])
         network = json.loads(files.get("network-config") or "{}")
+        keys, pairs = tuple(meta.get("public-keys", ())), meta.get(_PAIRS, None)
         return SeedContent(
             instance_id=meta["instance-id"],
             hostname=meta["local-hostname"],
-            public_keys=tuple(meta.get("public-keys", ())),
+            pair_keys=None if keys and pairs is None else keys[:pairs],
+            public_keys=keys[pairs or 0 :],
             nics=tuple(_nic(entry, meta.get(_GATEWAYS, {})) for entry in network.get("ethernets", {}).values()),
             user_data=files["user-data"].decode(),
         )
@@ -69,9 +72,12 @@ def read_seed(image: bytes) -> SeedContent:
 
 def _documents(content: SeedContent) -> dict[str, bytes]:
     meta: dict[str, Any] = {"instance-id": content.instance_id, "local-hostname": content.hostname}
-    if content.public_keys:
+    keys = (*(content.pair_keys or ()), *content.public_keys)
+    if keys:
         # cloud-init gives these to the image's default user
-        meta["public-keys"] = list(content.public_keys)
+        meta["public-keys"] = list(keys)
+    if keys and content.pair_keys is not None:
+        meta[_PAIRS] = len(content.pair_keys)
     spare = {nic.mac: nic.gateway for nic in content.nics[1:] if nic.gateway}
     if spare:
         # For read_seed alone: guests get no route by these, but the seed of a VM remembers them.

@@ -24,7 +24,7 @@ def write_seed(host: Host, step: WriteSeed) -> None:
         _make(host, step.pool, step.volume, build_seed(step.content))
         return
     spare = f"{step.volume}.new"
-    old = _present(host, step.pool, (spare, step.volume))
+    old = _sorted_keys(_present(host, step.pool, (spare, step.volume)), step.pair_keys)
     kept = {nic.mac: nic for nic in old.nics if nic.mac in step.keep_nics}
     content = replace(step.content, nics=tuple(kept.get(nic.mac, nic) for nic in step.content.nics))
     image = build_seed(replace(content, **{name: getattr(old, name) for name in step.keep}))
@@ -32,6 +32,18 @@ def write_seed(host: Host, step: WriteSeed) -> None:
         host.delete_volume(step.pool, volume)
         _make(host, step.pool, volume, image)
     host.delete_volume(step.pool, spare)
+
+
+def _sorted_keys(content: SeedContent, pair_keys: tuple[str, ...]) -> SeedContent:
+    """An old seed does not say which of its keys are those of key pairs; the catalog does."""
+    if content.pair_keys is not None:
+        return content
+    keys = content.public_keys
+    return replace(
+        content,
+        pair_keys=tuple(key for key in keys if key in pair_keys),
+        public_keys=tuple(key for key in keys if key not in pair_keys),
+    )
 
 
 def _make(host: Host, pool: str, volume: str, image: bytes) -> None:

@@ -15,11 +15,11 @@ from ..model.catalog import Catalog
 from ..model.errors import AblestackError, Code
 from ..model.outcome import Incomplete, Outcome
 from ..model.plan_parts import Plan, Step
-from ..model.values import UNSET, time_text
+from ..model.values import time_text
 from ..model.vm import Phase, VmFacts
 from ..model.vm_spec import VmSpec
 from ..model.vm_view import diff_view, restart_required, vm_view
-from ..plan.deploy import public_keys
+from ..plan.deploy import pair_keys
 from ..plan.lifecycle import plan_undo
 from ..plan.placement import Picture, Placement
 from ..plan.request import Digests, Fresh, VmRequest
@@ -270,14 +270,14 @@ def _draw() -> float:
 
 def _digests(request: VmRequest, vm_id: str) -> Digests:
     spec = request.spec
-    keys = spec.ssh_key_pairs is not UNSET or spec.ssh_public_keys is not UNSET
-    if not keys and not spec.user_data:
+    pairs, literal = pair_keys(request), tuple(spec.ssh_public_keys or ())
+    if not (pairs or literal or spec.user_data):
         return Digests()
     from ..seed.digest import keys_digest, user_data_digest
 
     return Digests(
         user_data_digest(vm_id, spec.user_data) if spec.user_data else "",
-        keys_digest(vm_id, public_keys(request)) if public_keys(request) else "",
+        *(keys_digest(vm_id, keys) if keys else "" for keys in (pairs, literal, pairs + literal)),
     )
 
 

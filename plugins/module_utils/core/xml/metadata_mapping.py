@@ -65,6 +65,7 @@ class DiskRecordElement(_Ours):
     size = Number("@size")
     offering = AnyText("@offering")
     min_iops = Number("@min-iops")
+    own_limits = Switch("@own-limits")
 
 
 class NicRecordElement(_Ours):
@@ -86,9 +87,12 @@ class RecordElement(_Ours):
     clone = AnyText("@clone")
     compute_offering = AnyText("@compute-offering")
     dynamic_scaling = Switch("@dynamic-scaling")
+    scaling_chosen = Switch("@scaling-chosen")
     affinity_groups = Names("affinity-group@name")
     ssh_key_pairs = Names("ssh-key-pair@name")
     keys_digest = AnyText("@keys-digest")
+    key_pairs_digest = AnyText("@key-pairs-digest")
+    public_keys_digest = AnyText("@public-keys-digest")
     user_data_digest = AnyText("@user-data-digest")
     protected = Switch("@protected")
     autostart = Switch("@autostart")

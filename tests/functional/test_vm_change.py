@@ -188,7 +188,7 @@ def test_a_change_under_a_running_guest(name: str) -> None:
 @pytest.mark.parametrize("name", CHANGES)
 def test_a_change_while_it_is_off(name: str) -> None:
     given, impacts = CHANGES[name]
-    world = site()
+    world = site(settings={"cpu_overprovisioning": 2})
     apply(world, **VM, start=False)
     options = {"name": "web1", **given}
     predicted = apply(world, check=True, **options)

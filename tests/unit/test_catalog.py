@@ -64,6 +64,7 @@ WHOLE: dict[str, Any] = {
         "max_vm_snapshots": 10,
         "stop_timeout": 120,
         "max_data_disks": 6,
+        "allow_unreachable": True,
     },
 }
 
@@ -75,6 +76,8 @@ def test_every_key_of_the_contract_is_read() -> None:
     assert catalog.disk_offering("data20").size == 20 * 1024**3
     assert catalog.affinity_group("web").type == "host-anti-affinity"
     assert catalog.settings.stop_timeout == 120
+    assert catalog.settings.allow_unreachable is True
+    assert read_catalog({"hosts": WHOLE["hosts"]}).settings.allow_unreachable is False
     assert catalog.host("kvm01").zone == "seoul"
     assert catalog.host("kvm01").shared_pools == ("images",)
 
@@ -181,6 +184,14 @@ def test_a_private_key_in_the_catalog_is_refused_without_being_repeated() -> Non
 def test_two_hosts_of_one_name_are_refused() -> None:
     with pytest.raises(AblestackError, match="more than once"):
         read_catalog({**WHOLE, "hosts": WHOLE["hosts"] * 2})
+
+
+def test_two_names_of_one_host_are_refused() -> None:
+    hosts = [{"name": name, "uri": "qemu+ssh://root@kvm01/system"} for name in ("kvm01", "kvm02")]
+    with pytest.raises(AblestackError) as error:
+        read_catalog({"hosts": hosts})
+    assert error.value.code.value == "InvalidInput"
+    assert "hosts 'kvm01' and 'kvm02' of the catalog have the same uri" in error.value.message
 
 
 anything = st.recursive(

@@ -26,6 +26,7 @@ from ansible_collections.ablestack.kvm.plugins.module_utils.core.plan.placement 
     Demand,
     Placement,
     place,
+    unwanted,
 )
 
 GROUPS = {name: AffinityGroup(name, name) for name in AFFINITY_TYPES}
@@ -50,7 +51,9 @@ def candidates(draw: st.DrawFn) -> tuple[Candidate, ...]:
         )
         lacking = draw(st.sampled_from([None, None, None, AblestackError(Code.NOT_FOUND, "no template here")]))
         members = {name: draw(st.integers(0, 2)) for name in GROUPS}
-        found.append(Candidate(spec, facts, lacking, members))
+        # One that nobody asked for was not surveyed, but its members are counted.
+        unwanted = draw(st.sampled_from(["", "", "", f"host '{spec.name}' is not the host that was asked for"]))
+        found.append(Candidate(spec, None if unwanted or lacking else facts, lacking, members, unwanted))
     return tuple(found)
 
 
@@ -88,6 +91,7 @@ def test_a_chosen_host_breaks_no_rule_and_every_other_has_its_reason(
     chosen = next(host for host in hosts if host.spec.name == placement.host)
     assert chosen.spec.state == "enabled"
     assert chosen.lacking is None
+    assert not chosen.unwanted
     assert set(demand.host_tags) <= set(chosen.spec.tags)
     assert chosen.facts is not None
     cpu = (chosen.facts.used_cpus + demand.cpu) / (chosen.facts.cpus * settings.cpu_overprovisioning)
@@ -148,6 +152,31 @@ def test_the_host_that_came_furthest_gives_the_error_its_code() -> None:
     with pytest.raises(AblestackError) as error:
         place((lacking,), replace(demand, named="a"), catalog)
     assert error.value.code is Code.NOT_FOUND
+
+
+@pytest.mark.parametrize(
+    ("wanted", "reason"),
+    [
+        ({"named": "b"}, "host 'a' is not the host that was asked for"),
+        ({"named": "a"}, ""),
+        ({"zone": "z2"}, "host 'a' is in zone 'z1', not 'z2'"),
+        ({"zone": "z1", "pod": "p2"}, "host 'a' is in pod 'p1', not 'p2'"),
+        ({"cluster": "c2"}, "host 'a' is in cluster 'c1', not 'c2'"),
+        ({"zone": "z1", "pod": "p1", "cluster": "c1"}, ""),
+        ({}, ""),
+    ],
+)
+def test_a_host_is_out_of_the_question_for_a_reason(wanted: dict[str, str], reason: str) -> None:
+    assert unwanted(HostSpec("a", "test://a/default", "z1", "p1", "c1"), **wanted) == reason
+
+
+def test_the_sentence_is_about_the_hosts_that_were_asked_for() -> None:
+    full = host("b", used=9)
+    with pytest.raises(AblestackError) as error:
+        place((host("a", unwanted="host 'a' is not the one"), full), Demand(4, 64, named="b"), Catalog(hosts=()))
+    assert error.value.code is Code.INSUFFICIENT_CAPACITY
+    assert "'a'" not in error.value.message
+    assert [row["host"] for row in error.value.details["rejected"]] == ["a", "b"]
 
 
 def test_non_strict_groups_are_a_wish() -> None:

@@ -106,6 +106,7 @@ class Settings:
     max_vm_snapshots: int = 10
     stop_timeout: int = 120
     max_data_disks: int = 6
+    allow_unreachable: bool = False
 
 
 @dataclass(frozen=True)

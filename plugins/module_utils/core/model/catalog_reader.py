@@ -39,6 +39,7 @@ def read_catalog(data: Any) -> Catalog:
     for name in names:
         if names.count(name) > 1:
             raise invalid(f"host '{name}' is in the catalog more than once", "give every host a name of its own")
+    _one_host_each_uri(specs)
     return Catalog(
         hosts=specs,
         compute_offerings=_section(top, "compute_offerings", _compute_offering),
@@ -47,6 +48,18 @@ def read_catalog(data: Any) -> Catalog:
         affinity_groups=_section(top, "affinity_groups", _affinity_group),
         settings=_settings(_given(top, "settings")),
     )
+
+
+def _one_host_each_uri(specs: tuple[HostSpec, ...]) -> None:
+    """One host under two names would count twice: each VM would be there twice, and its room be given out twice."""
+    named: dict[str, str] = {}
+    for spec in specs:
+        if spec.uri in named:
+            raise invalid(
+                f"hosts '{named[spec.uri]}' and '{spec.name}' of the catalog have the same uri '{spec.uri}'",
+                "give every host its own uri, or remove one of the two",
+            )
+        named[spec.uri] = spec.name
 
 
 def _host(data: Any, place: str) -> HostSpec:
@@ -145,6 +158,7 @@ def _settings(data: Any) -> Settings:
             "max_vm_snapshots": _count,
             "stop_timeout": _seconds,
             "max_data_disks": _count,
+            "allow_unreachable": _flag,
         },
     )
     if values.get("capacity_threshold", 0) > 1:

@@ -11,6 +11,7 @@ from ..model.catalog import Catalog, HostSpec, Settings
 from ..model.errors import AblestackError, Code
 from ..model.plan_parts import Plan
 from ..model.resources import HostFacts
+from ..model.values import Maybe
 from ..model.vm import VmFacts
 from .request import Site, VmRequest
 from .steps import CloneVolume, CreateVolume
@@ -30,12 +31,16 @@ class Demand:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A host as surveyed. `lacking` is why it cannot have the VM whatever its load; `members` counts by group."""
+    """A host as surveyed. `lacking` is why it cannot have the VM whatever its load; `members` counts by group.
+
+    `unwanted` is why nobody asked for it: such a host is not surveyed, but members there bind all the same.
+    """
 
     spec: HostSpec
     facts: HostFacts | None = None
     lacking: AblestackError | None = None
     members: Mapping[str, int] = field(default_factory=dict)
+    unwanted: str = ""
 
 
 @dataclass(frozen=True)
@@ -60,22 +65,23 @@ def place(candidates: tuple[Candidate, ...], demand: Demand, catalog: Catalog, d
 
     Raises the error of the host that came furthest when none suits, with every host's reason in its details.
     """
-    settings = catalog.settings
     rejected: list[tuple[str, str]] = []
-    furthest: AblestackError | None = None
+    errors: list[AblestackError] = []
     suitable: list[Candidate] = []
     for candidate in candidates:
-        error = _unfit(candidate, demand) or _affinity(candidate, candidates, demand, catalog)
+        if candidate.unwanted:
+            rejected.append((candidate.spec.name, candidate.unwanted))
+            continue
+        error = _unfit(candidate, demand) or affinity_conflict(candidate, candidates, demand.affinity_groups, catalog)
         if error is None and not catalog.implicit:
-            error = _capacity(candidate, demand, settings)
+            error = _capacity(candidate, demand, catalog.settings)
         if error is None:
             suitable.append(candidate)
             continue
         rejected.append((candidate.spec.name, error.message))
-        if furthest is None or _RANK.index(error.code) > _RANK.index(furthest.code):
-            furthest = error
+        errors.append(error)
     if not suitable:
-        raise _nowhere(furthest, demand, rejected)
+        raise _nowhere(errors, demand, rejected)
     chosen, reason = _choose(suitable, demand, catalog, draw)
     for candidate in suitable:
         if candidate is not chosen:
@@ -106,10 +112,22 @@ def _unfit(candidate: Candidate, demand: Demand) -> AblestackError | None:
     return candidate.lacking
 
 
-def _affinity(
-    candidate: Candidate, candidates: tuple[Candidate, ...], demand: Demand, catalog: Catalog
+def unwanted(spec: HostSpec, named: str = "", **place: Maybe[str] | str) -> str:
+    """Why a host is out of the question for who asks for that host, or for that zone, pod and cluster; else empty."""
+    if named and spec.name != named:
+        return f"host '{spec.name}' is not the host that was asked for"
+    for what, wanted in place.items():
+        own = getattr(spec, what)
+        if wanted and own != wanted:
+            return f"host '{spec.name}' is in {what} '{own}', not '{wanted}'"
+    return ""
+
+
+def affinity_conflict(
+    candidate: Candidate, candidates: tuple[Candidate, ...], groups: tuple[str, ...], catalog: Catalog
 ) -> AblestackError | None:
-    for name in demand.affinity_groups:
+    """Which strict group forbids the host. Members count on every host, also on one that could not have the VM."""
+    for name in groups:
         group = catalog.affinity_group(name)
         here = candidate.members.get(name, 0)
         if group.type == "host-anti-affinity" and here:
@@ -191,9 +209,11 @@ def _dislikes(candidate: Candidate, demand: Demand, catalog: Catalog) -> int:
     return count
 
 
-def _nowhere(furthest: AblestackError | None, demand: Demand, rejected: list[tuple[str, str]]) -> AblestackError:
+def _nowhere(errors: list[AblestackError], demand: Demand, rejected: list[tuple[str, str]]) -> AblestackError:
+    """Says what is wrong with the hosts that were asked for; the details have all of them."""
+    furthest = max(errors, key=lambda error: _RANK.index(error.code), default=None)
     code = furthest.code if furthest else Code.INSUFFICIENT_CAPACITY
-    reasons = "; ".join(dict.fromkeys(reason for _host, reason in rejected))
+    reasons = "; ".join(dict.fromkeys(error.message for error in errors))
     hint = furthest.hint if furthest and furthest.hint else "free some capacity, add hosts, or relax the placement"
     what = f"host '{demand.named}' cannot have this VM" if demand.named else "no host can have this VM"
     more = dict(furthest.details) if furthest else {}
@@ -267,7 +287,7 @@ class Picture:
         if after.is_active:
             load.cpus += max(0, after.config.cpu - (held.cpu if held else 0))
             load.memory += max(0, after.config.memory - (held.memory if held else 0))
-        had = before.record.affinity_groups if before and before.record else ()
+        had = before.record.affinity_groups if before and before.record and before.exists else ()
         for group in after.record.affinity_groups if after.record else ():
             if group not in had:
                 load.members[group] = load.members.get(group, 0) + 1

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Union
 
 from ..hypervisor.port import Host
+from ..model.catalog import Settings
 from ..model.errors import AblestackError, Code, invalid
 from ..model.migration import homes
 from ..model.naming import claim_generation, vm_name_of
@@ -44,15 +45,28 @@ class Located:
         """All that was found."""
         return (*((self.existing,) if self.existing else ()), *self.destroyed)
 
-    def require_all_hosts(self, what: str) -> None:
+    def require_all_hosts(self, what: str, hint: str = "bring the host back, or take it out of the catalog") -> None:
         """Raises HostUnavailable unless every host was asked: a host that is down may have the VM."""
         for name, error in self.unreachable.items():
             raise AblestackError(
                 Code.HOST_UNAVAILABLE,
                 f"host '{name}' cannot be asked whether it has VM '{what}': {error.message}",
-                "bring the host back, or take it out of the catalog",
+                hint,
                 host=name,
             )
+
+    def require_free_name(self, name: str, settings: Settings) -> tuple[str, ...]:
+        """The same for a VM to be made, unless the catalog allows that: then warnings of the twin there may be."""
+        if not settings.allow_unreachable:
+            self.require_all_hosts(
+                name,
+                "bring the host back, or take it out of the catalog, or let new VMs be made without it:"
+                " settings.allow_unreachable of the catalog",
+            )
+        return tuple(
+            f"host '{host}' could not be asked, and may have a VM '{name}' too: {error.message}"
+            for host, error in self.unreachable.items()
+        )
 
 
 Found = Union[Located, AblestackError]

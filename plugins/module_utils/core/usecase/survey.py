@@ -4,8 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Callable
 
 from ..hypervisor.port import Host
@@ -18,20 +17,12 @@ from ..model.vm import DomainRef, VmFacts
 from ..model.vm_spec import AUTO, DiskSpec, NicSpec, VmSpec
 from ..plan.nics import choose_addresses
 from ..plan.offering import compute_of, pool_of_disk
-from ..plan.placement import Candidate, Demand, Picture, Placement, place
+from ..plan.placement import Candidate, Demand, Picture, Placement, place, unwanted
 from ..plan.request import Site
 from .infrastructure import Infrastructure
 from .layering import with_snapshots
+from .neighbours import count_members, require_counted
 from .query import every_vm
-
-
-@dataclass(frozen=True)
-class _Found:
-    """What one host has for this VM."""
-
-    site: Site | None
-    members: Mapping[str, int]
-    lacking: AblestackError | None = None
 
 
 def choose_site(
@@ -46,55 +37,47 @@ def choose_site(
     `without` is a half deployed VM that is about to go: what it holds counts as free. `picture` has what other VMs of
     the same run will take.
     """
-    picture = picture or Picture()
-    catalog = infra.catalog
+    catalog, picture = infra.catalog, picture or Picture()
     compute = compute_of(spec, catalog)
-    named = spec.host or ""
+    groups, named = spec.affinity_groups or (), spec.host or ""
     chosen = infra.selected(spec.zone, spec.pod, spec.cluster, (named,) if named else ())
     asked = tuple(host for host in chosen if host.state == "enabled")
+    counted, unasked = count_members(infra, groups, asked, without)
     found, errors = infra.on_hosts(lambda host: _survey(host, spec, catalog, without), asked)
+    errors = {**errors, **unasked}
     candidates = []
-    for host in chosen:
-        on_host = found.get(host.name)
-        lacking = errors.get(host.name) or (on_host.lacking if on_host else None)
-        facts = on_host.site.host if on_host and on_host.site else None
-        members = on_host.members if on_host else {}
-        candidates.append(picture.candidate(Candidate(host, facts, lacking, members)))
-    groups = spec.affinity_groups or ()
+    for host in catalog.hosts:
+        facts = found[host.name].host if host.name in found else None
+        out = unwanted(host, named, zone=spec.zone, pod=spec.pod, cluster=spec.cluster)
+        members = counted.get(host.name, {})
+        candidates.append(picture.candidate(Candidate(host, facts, errors.get(host.name), members, out)))
+    require_counted(candidates, groups, unasked, catalog)
     demand = Demand(compute.cpu, compute.memory, compute.host_tags, groups, named)
     placement = place(tuple(candidates), demand, catalog, draw)
-    site = found[placement.host].site
-    if site is None:
-        raise AblestackError(Code.INTERNAL, f"host '{placement.host}' was chosen without a site")
-    return picture.site(site), placement
+    return picture.site(found[placement.host]), placement
 
 
-def _survey(host: Host, spec: VmSpec, catalog: Catalog, without: VmFacts | None) -> _Found:
-    """Everything about one host; what it lacks is kept as an error, for the placement's reasons."""
-    groups, nics = spec.affinity_groups or (), spec.networks or ()
-    try:
-        counted = members(host, groups, without) if groups else {}
-        template, template_path = find_image(host, spec.template, "template")
-        iso, iso_path = find_image(host, iso_of(spec), "ISO")
-        facts = _facts(host, spec, catalog, template)
-        check_boot(host.spec, facts, spec, template)
-        networks = {nic.network: find_network(host, nic.network, without, nics) for nic in nics}
-        pools = _pools(host, spec, catalog)
-        site = Site(
-            host=facts,
-            pool=pools[host.spec.pool],
-            template=template,
-            template_path=template_path,
-            iso=iso,
-            iso_path=iso_path,
-            networks=networks,
-            pools=pools,
-            **data_volumes(host, spec.data_disks or (), catalog, without),
-            addresses_taken=taken_addresses(host, spec, without),
-        )
-    except AblestackError as error:
-        return _Found(None, {}, error)
-    return _Found(site, counted)
+def _survey(host: Host, spec: VmSpec, catalog: Catalog, without: VmFacts | None) -> Site:
+    """Everything about one host; raises what it lacks, for the placement's reasons."""
+    nics = spec.networks or ()
+    template, template_path = find_image(host, spec.template, "template")
+    iso, iso_path = find_image(host, iso_of(spec), "ISO")
+    facts = _facts(host, spec, catalog, template)
+    check_boot(host.spec, facts, spec, template)
+    networks = {nic.network: find_network(host, nic.network, without, nics) for nic in nics}
+    pools = _pools(host, spec, catalog)
+    return Site(
+        host=facts,
+        pool=pools[host.spec.pool],
+        template=template,
+        template_path=template_path,
+        iso=iso,
+        iso_path=iso_path,
+        networks=networks,
+        pools=pools,
+        **data_volumes(host, spec.data_disks or (), catalog, without),
+        addresses_taken=taken_addresses(host, spec, without),
+    )
 
 
 def _facts(host: Host, spec: VmSpec, catalog: Catalog, template: Template | None) -> HostFacts:
@@ -284,14 +267,3 @@ def _taken(host: Host, networks: frozenset[str], vm_id: str) -> dict[str, str]:
 def _others(host: Host, without: VmFacts | None, read: Callable[[DomainRef], VmFacts] | None = None) -> list[VmFacts]:
     gone = without.id if without else ""
     return every_vm(host, tuple(ref for ref in host.domains() if ref.id != gone), read)
-
-
-def members(host: Host, groups: tuple[str, ...], without: VmFacts | None) -> dict[str, int]:
-    """How many VMs of each affinity group are on the host, running or not."""
-    count = dict.fromkeys(groups, 0)
-    # The record is the same in both definitions, so that one of them will do.
-    for vm in _others(host, without, host.glance):
-        if vm.record and vm.exists:
-            for group in groups:
-                count[group] += group in vm.record.affinity_groups
-    return count

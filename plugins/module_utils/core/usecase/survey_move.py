@@ -4,12 +4,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from ipaddress import ip_address, ip_network
 
 from ..hypervisor.port import Host
-from ..model.catalog import Catalog, HostSpec
+from ..model.catalog import Catalog
 from ..model.errors import AblestackError, Code
 from ..model.migration import GuestNeeds, MigrateSpec
 from ..model.resources import HostFacts, NetworkFacts, VolumeFacts, VolumeSpec
@@ -17,10 +16,11 @@ from ..model.values import gib
 from ..model.vm import DiskRecord, VmFacts, VmRecord
 from ..plan.lifecycle import record_of
 from ..plan.migrate import Copy, MoveSite
-from ..plan.placement import Candidate, Demand, Placement, place
+from ..plan.placement import Candidate, Demand, Placement, place, unwanted
 from .infrastructure import Infrastructure
 from .moving import is_same_file
-from .survey import find_image, find_network, members
+from .neighbours import count_members, require_counted
+from .survey import find_image, find_network
 from .template_lookup import find_template
 
 
@@ -30,38 +30,34 @@ def choose_target(infra: Infrastructure, spec: MigrateSpec, vm: VmFacts, draw: f
     Without a named one, the hosts of its own cluster are asked.
     """
     catalog, record, home = infra.catalog, record_of(vm), vm.host
+    groups = record.affinity_groups
     chosen = (catalog.host(spec.host),) if spec.host else infra.selected(home.zone, home.pod, home.cluster)
+    asked = tuple(host for host in chosen if host.state == "enabled")
     source = infra.host(home.name)
     needs = source.guest_needs(vm.id)
     if not (vm.is_active and spec.live):
         needs = replace(needs, cpu="")
 
-    def survey(host: Host) -> tuple[MoveSite | None, Mapping[str, int], HostFacts | None, AblestackError | None]:
-        groups = record.affinity_groups
-        try:
-            counted = members(host, groups, vm) if groups else {}
-            if host.spec.name == home.name:  # it counts for the affinity groups
-                return None, counted, None, _here(home)
-            return _site(source, host, spec, vm, needs), counted, host.facts(), None
-        except AblestackError as error:
-            return None, {}, None, error
+    def survey(host: Host) -> tuple[MoveSite, HostFacts]:
+        if host.spec.name == home.name:
+            raise AblestackError(Code.INVALID_STATE, f"the VM is on host '{home.name}' now")
+        return _site(source, host, spec, vm, needs), host.facts()
 
-    asked = tuple(host for host in chosen if host.state == "enabled")
+    counted, unasked = count_members(infra, groups, asked, vm)
+    # A host that is to be emptied binds nobody: the first of a group to leave it chooses, the others follow.
+    counted = {name: count for name, count in counted.items() if catalog.host(name).state == "enabled"}
     found, errors = infra.on_hosts(survey, asked)
+    errors = {**errors, **unasked}
     candidates = []
-    for host in chosen:
-        _site_there, counted, facts, lacking = found.get(host.name, (None, {}, None, errors.get(host.name)))
-        candidates.append(Candidate(host, facts, lacking, counted))
-    demand = Demand(vm.config.cpu, vm.config.memory, _tags(catalog, record), record.affinity_groups, spec.host)
+    for host in catalog.hosts:
+        facts = found[host.name][1] if host.name in found else None
+        place_of = {} if spec.host else {"zone": home.zone, "pod": home.pod, "cluster": home.cluster}
+        out = unwanted(host, spec.host, **place_of)
+        candidates.append(Candidate(host, facts, errors.get(host.name), counted.get(host.name, {}), out))
+    require_counted(candidates, groups, unasked, catalog)
+    demand = Demand(vm.config.cpu, vm.config.memory, _tags(catalog, record), groups, spec.host)
     placement = place(tuple(candidates), demand, catalog, draw)
-    site = found[placement.host][0]
-    if site is None:
-        raise AblestackError(Code.INTERNAL, f"host '{placement.host}' was chosen without a site")
-    return site, placement
-
-
-def _here(home: HostSpec) -> AblestackError:
-    return AblestackError(Code.INVALID_STATE, f"the VM is on host '{home.name}' now")
+    return found[placement.host][0], placement
 
 
 def _tags(catalog: Catalog, record: VmRecord) -> tuple[str, ...]:

@@ -30,6 +30,7 @@ from .holding import HOLD, ensure_free, holding
 from .home import with_home
 from .infrastructure import Infrastructure
 from .locate import Located, locate_settled, name_taken, require_alone
+from .neighbours import require_place
 from .owner import current_owner
 from .remembered import remembering
 from .survey import choose_site, with_addresses_chosen, with_segment
@@ -103,9 +104,10 @@ def plan_task(infra: Infrastructure, spec: VmSpec, located: Located, picture: Pi
     if half:
         located = replace(located, existing=None)
     request = _draw_request(infra.catalog, spec, located)
-    placement = None
+    placement: Placement | None = None
+    warnings: tuple[str, ...] = ()
     if request.existing is None and spec.deploys and spec.state not in _NEVER_DEPLOYED:
-        located.require_all_hosts(spec.name)
+        warnings = located.require_free_name(spec.name, infra.catalog.settings)
         site, placement = choose_site(infra, spec, _draw(), half, picture)
         site = with_segment(infra, spec, site, half.id if half else "")
         request = replace(request, spec=with_addresses_chosen(infra, spec, site), site=site)
@@ -116,9 +118,11 @@ def plan_task(infra: Infrastructure, spec: VmSpec, located: Located, picture: Pi
     for refusal in plan.refusals:
         raise refusal
     before = _before(request, plan)
-    if picture:
-        picture.take(request, before, plan)
-    return VmTask(request, plan, before, half, placement)
+    picture = picture or Picture()
+    if request.site is None and plan.changed:
+        require_place(infra, before, plan.predicted, picture)
+    picture.take(request, before, plan)
+    return VmTask(request, replace(plan, warnings=(*plan.warnings, *warnings)), before, half, placement)
 
 
 def plan_expunge_tasks(infra: Infrastructure, spec: VmSpec, located: Located) -> tuple[VmTask, ...]:

@@ -32,7 +32,8 @@ options:
   name:
     description:
       - Name of the snapshot, unique for the VM, of at most 64 letters, digits, C(.), C(_) and C(-).
-      - Left out with O(state=present), one is generated, and every run takes another snapshot.
+      - Left out with O(state=present), one is made of the time, such as V(snap-20260301-093000), and every run takes
+        another snapshot.
       - Required with O(state=absent) and O(state=reverted).
     type: str
   state:
@@ -41,7 +42,8 @@ options:
         of the catalog's settings is refused, and none is deleted for it.
       - With V(absent), it is deleted.
       - With V(reverted), the VM gets back the disks, the CPU and memory size and the compute offering of that time. It
-        must be stopped, and stays so; a snapshot with memory has it running afterwards.
+        must be stopped, and stays so; a snapshot with memory has it running afterwards, with the ISO of that time in
+        its drive.
       - A VM that has exactly the content of the snapshot, because nothing was written since, is not changed by
         V(reverted).
     type: str

@@ -5,15 +5,25 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import datetime, timezone
 from typing import Any
 
 import pytest
 
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.errors import AblestackError, Code
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.resources import Reservation
-from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.vm import Mark, Phase, Power, VmConfig
+from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.values import time_text
+from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.vm import (
+    Hold,
+    Mark,
+    Owner,
+    Phase,
+    Power,
+    VmConfig,
+)
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.vm_spec import NicSpec
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.plan.migrate import At, DropCopy
+from ansible_collections.ablestack.kvm.plugins.module_utils.core.usecase import holding
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.usecase.moving import execute_at, is_same_file
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.usecase.query import VmFilter, list_vms
 from support.memory_state import MemoryDomain, MemoryVolume
@@ -46,6 +56,18 @@ def refusal(world: World, **options: Any) -> AblestackError:
         migrate(controller, **{**TO_SECOND, **options})
     assert controller.writes == []
     return refused.value
+
+
+def test_a_vm_that_somebody_works_on_is_not_moved(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(holding, "_PATIENCE", 0.0)
+    world = site()
+    now = time_text(datetime.now(timezone.utc))
+    rows(world)["kvm01"].holds["aa"] = Hold(Owner("another", 1, 2, "aa"), now)
+    with pytest.raises(AblestackError, match="another controller is working on VM 'web1'") as refused:
+        migrate(world.controller(), **TO_SECOND)
+    assert refused.value.code is Code.CONFLICT
+    rows(world)["kvm01"].holds.clear()
+    audit_settled(world, "kvm01", True)
 
 
 @pytest.mark.parametrize("way", WAYS)

@@ -5,15 +5,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 import pytest
 
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.errors import AblestackError, Code
+from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.values import UNKNOWN
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.vm import DiskConfig
+from ansible_collections.ablestack.kvm.plugins.module_utils.core.usecase import snapshot
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.usecase.snapshot_query import list_snapshots
 from support.snapshots import WEB, audit, fill, make_web, paths, reads, run, snap, the_domain, vm
-from support.worlds import World
+from support.worlds import World, put_template
 
 
 def refused(world: World, name: str = "", state: str = "present", **options: Any) -> AblestackError:
@@ -185,6 +188,52 @@ def test_a_name_is_generated_and_a_description_can_change() -> None:
     changed = snap(world, name, description="second")
     assert [change["path"] for change in changed.result["changes"]] == [f"snapshots[{name}].description"]
     assert changed.result["snapshot"]["description"] == "second"
+
+
+class _Noon(datetime):
+    """A clock that stands still."""
+
+    @classmethod
+    def now(cls, tz: Any = None) -> _Noon:
+        return cls(2026, 11, 28, 12, 0, 0, tzinfo=tz)
+
+
+def test_names_of_one_second_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where another controller draws its name between our plan and our turn."""
+    monkeypatch.setattr(snapshot, "datetime", _Noon)
+    world = make_web()
+    assert [run(world.controller()).result["snapshot"]["name"] for _turn in range(2)] == [
+        "snap-20261128-120000",
+        "snap-20261128-120000-2",
+    ]
+    controller = world.controller()
+    controller.hosts["kvm01"].act_at("_ask_agent", lambda: run(world.controller()))
+    done = run(controller)
+    assert done.changed
+    assert done.result["snapshot"]["name"] == "snap-20261128-120000-4"
+    assert [row["name"] for row in done.after["snapshots"]][-2:] == ["snap-20261128-120000-3", UNKNOWN]
+    audit(world)
+
+
+def test_memory_comes_back_with_what_was_in_the_drive() -> None:
+    world = make_web()
+    put_template(world.pool, "rescue", b"\0" * 0x8001 + b"CD001" + b"\0" * 1000, format="iso")
+    snap(world, "empty", memory=True)
+    vm(world, name="web1", attached_iso="rescue")
+    snap(world, "inserted", memory=True)
+    for name, other, iso in (("empty", "rescue", ""), ("inserted", "", "rescue")):
+        vm(world, name="web1", state="stopped", forced=True)
+        changes = snap(world, name, "reverted").result["changes"]
+        assert {"path": "attached_iso", "before": other, "after": iso} in [
+            {key: change[key] for key in ("path", "before", "after")} for change in changes
+        ]
+        found = vm(world, name="web1")
+        assert not found.changed
+        assert found.result["vm"]["iso"] == iso
+        path = f"{world.pool.path}/tmpl-rescue.iso" if iso else ""
+        drives = [disk.path for disk in the_domain(world).config.disks if disk.kind == "cdrom"]
+        assert path in drives
+        assert any(drive.endswith("-seed.iso") for drive in drives)
 
 
 def test_the_tree_as_data_and_as_text() -> None:

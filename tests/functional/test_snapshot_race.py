@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.errors import AblestackError, Code
+from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.vm import Hold, Owner
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.usecase import holding, snapshot
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.usecase.owner import current_owner
 from support.memory_snapshots import content_at
@@ -115,7 +116,7 @@ def in_the_end(world: World, tasks: tuple[Task, Task]) -> None:
         assert len(read) == 1, f"snapshot {name} is torn"
         assert read == {text.get(name, "C")} or (name not in text and restores), f"snapshot {name} reads {read}"
     assert reads(world) == {"C"} or {text[name] for name in restores} == reads(world)
-    assert not [name for name in world.pool.volumes if "-hold." in name]
+    assert the_domain(world).holds == {}
 
 
 def test_whoever_is_stopped_where_it_asks_for_the_vm_at_most_one_gets_it() -> None:
@@ -125,7 +126,7 @@ def test_whoever_is_stopped_where_it_asks_for_the_vm_at_most_one_gets_it() -> No
     alone.start()
     alone.finish()
     names = [name for name, _arguments in alone.host.calls]
-    asking = range(names.index("create_volume") - 1, names.index("set_record") + 3)
+    asking = range(names.index("hold") - 1, names.index("set_record") + 3)
     met = 0
     for first in asking:
         for second in asking:
@@ -156,12 +157,10 @@ def test_any_two_tasks_do_not_meet(first: Task, second: Task) -> None:
     assert position > 5
 
 
-def test_the_ticket_of_a_dead_process_blocks_nobody() -> None:
+def test_the_note_of_a_dead_process_blocks_nobody() -> None:
     world = prepared()
-    prefix = next(name for name in world.pool.volumes if name.endswith("-root.qcow2")).removesuffix("root.qcow2")
-    volume = world.pool.volumes[f"{prefix}root.qcow2"]
-    for ticket in ("1-2-3-token-another_4", "garbage"):
-        world.pool.volumes[f"{prefix}hold.{ticket}"] = volume
+    long_ago = "2026-01-01T00:00:00Z"
+    the_domain(world).holds["aa"] = Hold(Owner("another", 1, 2, "aa"), long_ago)
     run(world.controller(), "s3")
     audit(world)
-    assert not [name for name in world.pool.volumes if "-hold." in name]
+    assert the_domain(world).holds == {}

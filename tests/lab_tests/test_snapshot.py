@@ -13,6 +13,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import libvirt
 import pytest
 from lab_tests.lab import Lab, wait_for
 from lab_tests.snapshot_site import NAME, Site, snap, vm, write
@@ -270,7 +271,8 @@ def test_controllers_that_begin_at_one_moment_come_one_after_another(older: Site
         {"": "CCC", "s1": "BBB"},
     ]
     assert not ended[0]["changed"]
-    assert older.on_host("find", "/srv/default", "-name", "*-hold.*") == ""
+    with closing(older.lab.connect(older.host)) as connection:
+        assert "/hold/" not in connection.lookupByName(NAME).XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE)
 
 
 def _command(job: dict[str, Any]) -> list[str]:

@@ -157,6 +157,7 @@ class MemorySnapshots(Calls):
         kept.facts = replace(kept.facts, config=replace(kept.facts.config, record=record))
         domain.config = domain.live = kept.facts.config
         domain.power = Power.RUNNING
+        domain.holds.clear()  # they are in the definition, and that is another one now
         _make_current(domain, name)
 
     @writes

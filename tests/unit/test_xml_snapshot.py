@@ -5,10 +5,16 @@
 from __future__ import annotations
 
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.snapshot import DISK, MEMORY
-from ansible_collections.ablestack.kvm.plugins.module_utils.core.xml.document import Document
+from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.vm import Hold, Owner
+from ansible_collections.ablestack.kvm.plugins.module_utils.core.xml.document import Document, serialize
+from ansible_collections.ablestack.kvm.plugins.module_utils.core.xml.metadata_mapping import (
+    hold_element,
+    hold_namespace,
+)
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.xml.snapshot_mapping import (
     chain_of,
     continued,
@@ -19,6 +25,7 @@ from ansible_collections.ablestack.kvm.plugins.module_utils.core.xml.snapshot_ma
     new_helper,
     new_snapshot,
     read_snapshot,
+    recorded,
     relocated,
 )
 from support.samples import golden
@@ -54,6 +61,19 @@ def test_edits_change_what_they_say_and_nothing_else() -> None:
     assert read_snapshot(continued(TEXT, {"vdb": "/x.qcow2"}), "s1") == FOUND
     assert not set(overlays(disowned(TEXT))) & set(overlays(TEXT))
     assert read_snapshot(disowned(TEXT), "s1") == FOUND
+
+
+def test_the_vm_of_then_is_given_another_record_and_nobody_works_on_it() -> None:
+    note = serialize(hold_element(Hold(Owner("there", 1, 2, "aa"), "2026-01-01T00:00:00Z")))
+    named = note.replace("<hold", f'<hold xmlns="{hold_namespace("aa")}"')
+    noted = TEXT.replace("</metadata>", f"{named}</metadata>")
+    assert "/hold/aa" in noted
+    record = FOUND.config.record
+    assert record is not None
+    other = replace(record, compute_offering="another")
+    again = recorded(noted, other)
+    assert "/hold/aa" not in again
+    assert read_snapshot(again, "s1") == replace(FOUND, config=replace(FOUND.config, record=other))
 
 
 def test_images_that_moved_are_named_anew_wherever_they_were() -> None:

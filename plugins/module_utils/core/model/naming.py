@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass
 
 _DATA_VOLUME = re.compile(r"vol-(.+)\.qcow2\Z")
-_OWN_VOLUME = re.compile(r"(root|seed|data\d+|hold)\.")  # what follows a VM's prefix: no other VM's name has a dot
+_OWN_VOLUME = re.compile(r"(root|seed|data\d+)\.")  # what follows a VM's prefix: no other VM's name has a dot
 _CLAIM = re.compile(r"\.claim(\d+)-[0-9a-f]{8}\Z")
 TEMPLATE_PREFIX = "tmpl-"
 TEMPLATE_FORMATS = ("qcow2", "raw", "iso")
@@ -46,14 +46,9 @@ class VmNames:
         return f"vm-{self.domain}-{self.short_id}-"
 
     def owns(self, volume: str) -> bool:
-        """Whether the volume lives and dies with the VM: its root disk, its seed, overlays of its disks, tickets."""
+        """Whether the volume lives and dies with the VM: its root disk, its seed, overlays of its disks."""
         prefix = self.volume_prefix
         return volume.startswith(prefix) and bool(_OWN_VOLUME.match(volume, len(prefix)))
-
-    @property
-    def hold_prefix(self) -> str:
-        """What the names of the tickets begin with that processes draw to work on its snapshots (usecase/owner.py)."""
-        return f"{self.volume_prefix}hold."
 
     @property
     def root_volume(self) -> str:

@@ -23,7 +23,6 @@ from .edits import snapshots_exist
 from .lifecycle import names_of, not_managed, record_of
 from .power import off, on, stop_steps
 from .request import Fresh, VmRequest
-from .snapshot_steps import Hold
 from .steps import CreateVolume, PowerOff, Release, Reserve, Resume, SetAutostart, SetRecord, Start
 
 
@@ -33,6 +32,14 @@ class At(Step):
 
     host: str
     step: Step
+
+
+@dataclass(frozen=True)
+class SetOut(Step):
+    """Marks the VM, which was seen so, as on its way; Conflict where another process works on it."""
+
+    seen: VmFacts
+    mark: Mark
 
 
 @dataclass(frozen=True)
@@ -162,7 +169,7 @@ def plan_move(request: MoveRequest) -> Plan[VmFacts]:
         target=target,
         copies=tuple(copy.disk.target for copy in site.copies),
     )
-    steps.append(At(source, Hold(vm, mark)))
+    steps.append(At(source, SetOut(vm, mark)))
     if vm.is_active and not live:
         steps += [At(source, step) for step in _stop(request, vm)]
     if record.autostart:

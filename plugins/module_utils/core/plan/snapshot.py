@@ -31,7 +31,6 @@ from .snapshot_steps import (
     DeleteCheckpoint,
     DescribeSnapshot,
     ForgetSnapshot,
-    Hold,
     RestoreCheckpoint,
     TakeCheckpoint,
     TakeSnapshot,
@@ -79,7 +78,7 @@ def _healed(world: SnapshotWorld) -> tuple[tuple[Step, ...], SnapshotWorld]:
 
 
 def _held(request: SnapshotRequest, healed: tuple[Step, ...], plan: Plan[SnapshotWorld]) -> Plan[SnapshotWorld]:
-    """Around the steps: the mark that keeps others off the VM, and in the end the record as libvirt has it."""
+    """Around the steps: the mark, which tells of a run cut off, and in the end the record as libvirt has it."""
     after = plan.predicted or request.world
     record = _recorded(after)
     changes = plan.changes
@@ -89,13 +88,14 @@ def _held(request: SnapshotRequest, healed: tuple[Step, ...], plan: Plan[Snapsho
     after = _with_record(after, record)
     if not steps and record == request.world.vm.record:
         return Plan(predicted=after)
-    hold = Hold(request.world.vm, _mark(request))
-    steps = (hold, *steps, SetRecord(after.vm.id, record))
+    if steps:
+        steps = (SetRecord(after.vm.id, replace(record_of(request.world.vm), mark=_mark(request))), *steps)
+    steps = (*steps, SetRecord(after.vm.id, record))
     return Plan(changes, steps, predicted=after)
 
 
 def _mark(request: SnapshotRequest) -> Mark:
-    """Keeps others off the VM."""
+    """Tells whoever comes that this process works on the VM; once it is dead, that there is something to finish."""
     return Mark(since=request.now, owner=request.owner)
 
 
@@ -259,9 +259,11 @@ def _reverted(request: SnapshotRequest, world: SnapshotWorld) -> Plan[SnapshotWo
         dynamic_scaling=offered.dynamic_scaling,
         scaling_chosen=offered.scaling_chosen,
     )
+    if found.kind == MEMORY:
+        record = _with_drive(record, offered)
     changes = _restored_changes(world, found, record)
     if found.kind == MEMORY:
-        back = replace(on(replace(vm, config=_sized(vm.config, then))), addresses={})
+        back = replace(on(replace(vm, config=_with_drives(_sized(vm.config, then), then))), addresses={})
         after = _with_record(replace(_current(world, found.name), vm=back), record)
         steps: tuple[Step, ...] = (RestoreCheckpoint(vm.id, found.name, replace(record, mark=_mark(request))),)
         return Plan((*changes, Change("state", vm.state, "Running")), steps, predicted=after)
@@ -276,6 +278,7 @@ def _restored_changes(world: SnapshotWorld, found: SnapshotFacts, record: VmReco
         ("memory", vm.config.memory, found.config.memory),
         ("compute_offering", record_of(vm).compute_offering, record.compute_offering),
         ("dynamic_scaling", record_of(vm).dynamic_scaling, record.dynamic_scaling),
+        ("attached_iso", _inserted(record_of(vm)), _inserted(record)),
     ]
     return tuple(Change(path, before, after) for path, before, after in rows if before != after)
 
@@ -283,6 +286,23 @@ def _restored_changes(world: SnapshotWorld, found: SnapshotFacts, record: VmReco
 def _sized(now: VmConfig, then: VmConfig) -> VmConfig:
     """The present definition with the processors and the memory of that time."""
     return replace(now, cpu=then.cpu, max_cpu=then.max_cpu, memory=then.memory, max_memory=then.max_memory)
+
+
+def _with_drive(now: VmRecord, then: VmRecord) -> VmRecord:
+    """The record with the ISO that was in the drive at that time: a guest that goes on from then has it open."""
+    disks = tuple(replace(disk, name=_inserted(then)) if disk.role == "iso" else disk for disk in now.disks)
+    return replace(now, disks=disks)
+
+
+def _inserted(record: VmRecord) -> str:
+    drive = record.disk("iso")
+    return drive.name if drive else ""
+
+
+def _with_drives(now: VmConfig, then: VmConfig) -> VmConfig:
+    """The definition with what was in the CD drives at that time."""
+    disks = tuple((then.disk(disk.target) or disk) if disk.kind == "cdrom" else disk for disk in now.disks)
+    return replace(now, disks=disks)
 
 
 def _restore_disks(

@@ -1,6 +1,6 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The steps of snapshots: one small verb each, carried out in usecase/snapshot_execute.py."""
+"""The steps of snapshots: one small verb each, carried out in usecase/layering.py."""
 
 from __future__ import annotations
 
@@ -8,15 +8,7 @@ from dataclasses import dataclass
 
 from ..model.plan_parts import Step
 from ..model.snapshot import Merge
-from ..model.vm import Mark, VmFacts, VmRecord
-
-
-@dataclass(frozen=True)
-class Hold(Step):
-    """Marks a VM as worked on by this process; Conflict where another is at it, or it is not as `seen` any more."""
-
-    seen: VmFacts
-    mark: Mark
+from ..model.vm import VmRecord
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,8 @@ from ..model.errors import AblestackError, Code
 from ..model.plan_parts import Step
 from ..model.vm import Mark, Phase, Power
 from ..plan import steps as verbs
-from ..plan.snapshot_steps import Hold
 from . import layering
-from .owner import current_owner, take_hold
+from .owner import current_owner
 from .seeding import write_seed
 
 
@@ -225,7 +224,6 @@ _DO: dict[type, Callable[[Host, Any], Any]] = {
     verbs.PowerOff: lambda host, step: host.power_off(step.vm_id),
     verbs.Reboot: _reboot,
     verbs.Reset: lambda host, step: host.reset(step.vm_id),
-    Hold: lambda host, step: take_hold(host, step.seen, step.mark),
     **layering.DO,
 }
 

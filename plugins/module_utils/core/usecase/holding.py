@@ -12,6 +12,7 @@ from __future__ import annotations
 import time
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
 from datetime import datetime, timezone
 
 from ..hypervisor.port import Host
@@ -23,8 +24,7 @@ from .query import every_vm
 
 _PATIENCE = 30.0  # seconds to wait for others
 _PAUSE = 0.2  # seconds, at the least, between two attempts
-HOLD = "Hold"
-"""The `step` in the details of an error that says that nothing was begun, for others are at it."""
+_STEP = "Hold"  # what an error names as the step that says that nothing was begun, for others are at it
 _held: set[str] = set()  # tokens of the notes that this very process has written
 
 
@@ -90,6 +90,18 @@ def _unchanged(host: Host, vm: VmFacts) -> None:
         raise _conflict(vm, f"VM '{vm.name}' was changed by somebody else meanwhile")
 
 
+def leave_mark(host: Host, vm: VmFacts, mark: Mark) -> None:
+    """Sets the mark in a VM as it was found: whoever finds that leaves the VM alone. Conflict as of `holding`."""
+    with holding(host, [vm]):
+        if vm.record:
+            host.set_record(vm.id, replace(vm.record, mark=mark))
+
+
+def came_second(error: AblestackError) -> bool:
+    """Whether another process was faster, so that nothing was done, and the plan is of yesterday."""
+    return error.code is Code.CONFLICT and error.details.get("step") == _STEP
+
+
 def ensure_free(host: Host, vm: VmFacts, volumes: Collection[str], lenders: Collection[str]) -> None:
     """Conflict where a data volume (pool/name) that the VM is to adopt is gone, or another VM has it or is to have it.
 
@@ -109,4 +121,4 @@ def ensure_free(host: Host, vm: VmFacts, volumes: Collection[str], lenders: Coll
 
 
 def _conflict(vm: VmFacts, what: str) -> AblestackError:
-    return AblestackError(Code.CONFLICT, what, "run the task again", id=vm.id, step=HOLD)
+    return AblestackError(Code.CONFLICT, what, "run the task again", id=vm.id, step=_STEP)

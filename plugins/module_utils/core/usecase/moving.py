@@ -15,6 +15,7 @@ from ..model.vm import VmConfig
 from ..plan import migrate as verbs
 from .digest import Digest
 from .execute import execute
+from .holding import leave_mark
 from .infrastructure import Infrastructure
 
 _LOOKS = 3  # at a file that is being written, before we give up telling which it is
@@ -110,6 +111,7 @@ def _changes(host: Host, config: VmConfig, kinds: tuple[str, ...]) -> dict[tuple
 
 
 _DO: dict[type, Callable[[Infrastructure, Host, Any], None]] = {
+    verbs.SetOut: lambda _infra, host, step: leave_mark(host, step.seen, step.mark),
     verbs.HandOver: lambda _infra, host, step: host.move(step.vm_id, step.transfer),
     verbs.CopyVolume: _copy_volume,
     verbs.CopyState: _copy_state,

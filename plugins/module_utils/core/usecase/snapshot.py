@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import itertools
 import secrets
 import time
 from contextlib import suppress
@@ -22,9 +23,9 @@ from ..model.values import time_text
 from ..model.vm import Phase, VmFacts
 from ..plan.layers import is_known
 from ..plan.snapshot import SnapshotRequest, plan_snapshot
-from ..plan.snapshot_steps import Hold, MergeLayers
+from ..plan.snapshot_steps import MergeLayers
 from .execute import disown, execute
-from .holding import holding
+from .holding import came_second, holding
 from .infrastructure import Infrastructure
 from .layering import current_vm, read_disks
 from .locate import locate
@@ -36,29 +37,23 @@ _PAUSE = 1.0  # seconds between two looks whether it is done
 
 def apply_snapshot(infra: Infrastructure, spec: SnapshotSpec) -> Outcome:
     """Result: `snapshot` (empty once it is deleted), `snapshots` (all of the VM), `tree` (text) and `changes`."""
-    drawn = "" if spec.name else _generated_name()
-    spec = spec if spec.name else replace(spec, name=drawn)
     deadline = time.monotonic() + _PATIENCE
     while True:
         vm = _found(infra, spec, deadline)
         if vm is None:
             return Outcome(result={"snapshot": {}, "snapshots": [], "tree": "", "changes": []})
         try:
-            return _applied(infra, spec, vm, drawn)
+            return _applied(infra, spec, vm)
         except AblestackError as error:
-            if not _came_second(error) or time.monotonic() > deadline:
+            if not came_second(error) or time.monotonic() > deadline:
                 raise
         time.sleep(_PAUSE * (1 + secrets.randbelow(100)) / 100)  # of two that gave way to each other, one is first
 
 
-def _came_second(error: AblestackError) -> bool:
-    """Whether another process was faster, so that nothing was done, and the plan is of yesterday."""
-    return error.code is Code.CONFLICT and error.details.get("step") == Hold.__name__
-
-
-def _applied(infra: Infrastructure, spec: SnapshotSpec, vm: VmFacts, drawn: str) -> Outcome:
+def _applied(infra: Infrastructure, wanted: SnapshotSpec, vm: VmFacts) -> Outcome:
     host = infra.host(vm.host.name)
-    world = _read(host, vm, spec)
+    world = _read(host, vm, wanted)
+    spec = _named(wanted, world)
     plan = _plan(infra, host, spec, world)
     unsure = any(not is_known(world, disk) for disk in world.disks)
     if not infra.check and (unsure or any(isinstance(step, MergeLayers) for step in plan.steps)):
@@ -69,13 +64,14 @@ def _applied(infra: Infrastructure, spec: SnapshotSpec, vm: VmFacts, drawn: str)
     after = plan.predicted or world
     if plan.steps and not infra.check:
         with holding(host, [world.vm]):
-            # the images may be others by now
-            plan = _plan(infra, host, spec, _read(host, world.vm, spec))
+            # the images may be others by now, and the name be taken
+            held = _read(host, world.vm, spec)
+            spec = _named(wanted, held)
+            plan = _plan(infra, host, spec, held)
             try:
                 execute(host, plan.steps)
-            except AblestackError as error:
-                if not _came_second(error):
-                    _clean_up(infra, host, vm.id)
+            except AblestackError:
+                _clean_up(infra, host, vm.id)
                 raise
         after = _read(host, current_vm(host, vm.id), replace(spec, state="absent"))
     result: dict[str, Any] = {
@@ -84,7 +80,7 @@ def _applied(infra: Infrastructure, spec: SnapshotSpec, vm: VmFacts, drawn: str)
         "tree": tree_text(after),
         "changes": [change.as_dict() for change in plan.changes],
     }
-    return Outcome(plan.changed, diff_view(world), diff_view(after, drawn), result)
+    return Outcome(plan.changed, diff_view(world), diff_view(after, "" if wanted.name else spec.name), result)
 
 
 def _shown(world: SnapshotWorld, spec: SnapshotSpec, predicted: bool) -> dict[str, Any]:
@@ -161,5 +157,10 @@ def _found(infra: Infrastructure, spec: SnapshotSpec, deadline: float) -> VmFact
         time.sleep(_PAUSE)
 
 
-def _generated_name() -> str:
-    return datetime.now(timezone.utc).strftime("snap-%Y%m%d-%H%M%S")
+def _named(spec: SnapshotSpec, world: SnapshotWorld) -> SnapshotSpec:
+    """The same with a name that is free, where the task has none: the time, and a number where that is taken."""
+    if spec.name:
+        return spec
+    stem = datetime.now(timezone.utc).strftime("snap-%Y%m%d-%H%M%S")
+    names = (f"{stem}-{count}" if count > 1 else stem for count in itertools.count(1))
+    return replace(spec, name=next(name for name in names if world.snapshot(name) is None))

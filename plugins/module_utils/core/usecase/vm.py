@@ -26,7 +26,7 @@ from ..plan.request import Digests, Fresh, VmRequest
 from ..plan.steps import DefineVm, PowerOff, Reboot, RedefineVm, Reset, Resume, Shutdown
 from ..plan.vm import plan_vm
 from .execute import disown, execute
-from .holding import HOLD, ensure_free, holding
+from .holding import came_second, ensure_free, holding
 from .home import with_home
 from .infrastructure import Infrastructure
 from .locate import Located, locate_settled, name_taken, require_alone
@@ -153,7 +153,7 @@ def carry_out(infra: Infrastructure, task: VmTask) -> VmFacts | None:
     except AblestackError as error:
         if error.code is Code.ALREADY_EXISTS and error.details.get("step") == DefineVm.__name__:
             raise name_taken(at.name, at.host.name) from error
-        if error.details.get("step") != HOLD:  # then another process works on it, and this one never did
+        if not came_second(error):  # then another process works on it, and this one never did
             disown(host, at.id, bool(error.details.get("crashed")))
         raise
     return _read(host, at.id)

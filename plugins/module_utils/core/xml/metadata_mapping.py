@@ -181,6 +181,13 @@ def read_holds(document: Document) -> tuple[Hold, ...]:
     return tuple(found)
 
 
+def drop_holds(document: Document) -> None:
+    """As if nobody worked on it."""
+    for element in document.element.findall("metadata/*"):
+        if isinstance(element.tag, str) and element.tag.startswith(f"{{{HOLDS}"):
+            document.remove(Document(element), "metadata")
+
+
 def put_network_record(document: Document, record: NetworkRecord | None) -> None:
     """Replaces our element in a network's definition; what others keep in its metadata stays."""
     _drop(document, NetworkRecordElement.tag)

@@ -12,7 +12,7 @@ from ..model.vm import VmConfig, VmRecord
 from .document import Document, DocumentError, Number, Text, serialize
 from .domain import DEVICES, BalloonElement, ControllerElement, DiskElement, DomainElement
 from .domain_mapping import read_domain
-from .metadata_mapping import put_record
+from .metadata_mapping import drop_holds, put_record
 
 DISOWNED = ".forgotten"  # behind the path of an overlay: no image of ours ends like that
 DEFINITIONS = ("domain", "inactiveDomain")  # what a snapshot has of its VM, and of the stored one where that differed
@@ -112,11 +112,13 @@ def disowned(text: str) -> str:
 
 
 def recorded(text: str, record: VmRecord) -> str:
-    """The same snapshot when the VM of then is to have that record."""
+    """The same snapshot when the VM of then is to have that record; who worked on it then is at it no more."""
     snapshot = _snapshot_of(text)
     for element in map(snapshot.element.find, DEFINITIONS):
         if element is not None:
-            put_record(DomainElement(element), record)
+            definition = DomainElement(element)
+            put_record(definition, record)
+            drop_holds(definition)
     return snapshot.text
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Callable
 
 import pytest
+import yaml
 from lab_tests.lab import Lab
 from lab_tests.runs import Run
 
@@ -17,8 +18,14 @@ BOTH = ["web1", "web2"]
 
 
 @pytest.fixture(scope="module")
-def play(clean_lab: Lab, run_module: Callable[..., Any], run_playbook: Callable[..., Run]) -> Play:
-    """Runs one of them over h1, which has the template."""
+def play(
+    clean_lab: Lab,
+    run_module: Callable[..., Any],
+    run_playbook: Callable[..., Run],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Play:
+    """Runs one of them over h1, which has the template; the environment names the catalog, as in the guide."""
+    folder = tmp_path_factory.mktemp("playbooks")
     catalog = clean_lab.catalog(
         1,
         compute_offerings={"tiny": {"cpu": 1, "memory": 96}},
@@ -26,9 +33,17 @@ def play(clean_lab: Lab, run_module: Callable[..., Any], run_playbook: Callable[
     )
     run_module("ablestack_template", {"catalog": catalog, "name": "tiny", "src": str(clean_lab.tiny)})
 
-    def run(name: str, check: bool = False, ok: bool = True, **variables: Any) -> Run:
-        given = {"ablestack_catalog": catalog, "ablestack_names": BOTH, **variables}
-        return run_playbook(Path(f"ablestack.kvm.{name}"), extra_vars=given, check=check, ok=ok)
+    (folder / "catalog.yml").write_text(yaml.safe_dump(catalog), encoding="utf-8")
+
+    def run(name: str, check: bool = False, ok: bool = True, arguments: tuple[str, ...] = (), **variables: Any) -> Run:
+        return run_playbook(
+            Path(f"ablestack.kvm.{name}"),
+            extra_vars={"ablestack_names": BOTH, **variables},
+            env={"ABLESTACK_CATALOG": str(folder / "catalog.yml"), "PWD": str(folder)},
+            arguments=arguments,
+            check=check,
+            ok=ok,
+        )
 
     return run
 
@@ -76,7 +91,7 @@ def test_two_vms_from_their_deploy_to_their_expunge(play: Play, states: Callable
     assert play("snapshot", **snapshot, ablestack_snapshot_state="absent").changed
     assert play("snapshot", **snapshot, ablestack_snapshot_state="absent").changed == []
 
-    play("destroy")
+    play("destroy", ablestack_expunge_delay=0, ablestack_delete_data_disks="all")
     assert "web1" not in states()
     play("recover", ablestack_names=["web1"])
     assert states()["web1"] is False
@@ -92,6 +107,43 @@ def test_nothing_is_stopped_where_one_lacks_the_snapshot(play: Play, states: Cal
     refused = play("restore", ok=False, ablestack_names=["web3"], ablestack_snapshot="never-taken")
     assert [task.task for task in refused.failed] == ["See that every VM has the snapshot before any is stopped"]
     assert states()["web3"]
+
+
+def test_the_catalog_may_also_be_a_variable(play: Play, clean_lab: Lab) -> None:
+    # The name of its host shows which of the two it is.
+    catalog = {"hosts": [{"name": "other", "uri": clean_lab.uri("h1"), "virt_type": "qemu"}]}
+    assert play("expunge_due", ablestack_catalog=catalog).changed == []
+    [failed] = play("host_evacuation", ok=False, ablestack_catalog=catalog, ablestack_host="h1").failed
+    assert failed.result["msg"] == "host 'h1' is not in the catalog"
+    assert play("host_evacuation", ablestack_host="h1", host_evacuation_state="filled").changed == []
+
+
+def test_maintenance_starts_no_vm_that_was_off_and_restores_one_that_was_interrupted(
+    play: Play, states: Callable[[], dict[str, bool]], clean_lab: Lab, run_module: Callable[..., Any], tmp_path: Path
+) -> None:
+    """With an inventory that lists stopped VMs, too, as one has to that takes up what was interrupted."""
+    one = {"name": "web4", "template": "tiny", "compute_offering": "tiny", "networks": ["default"], "start": False}
+    play("deploy", ablestack_vms=[one])
+    uri = clean_lab.uri("h1")
+    hosts = {"ablestack": {"hosts": {"web4": {"ablestack_uri": uri, "ansible_host": "192.0.2.1"}}}}
+    (tmp_path / "vms.yml").write_text(yaml.safe_dump(hosts), encoding="utf-8")
+    (tmp_path / "work.yml").write_text("- {name: Patch, ansible.builtin.raw: 'exit 0'}\n", encoding="utf-8")
+    told = {
+        "safe_maintenance_id": "1",
+        "safe_maintenance_tasks": str(tmp_path / "work.yml"),
+        "ansible_ssh_timeout": 1,
+        "arguments": ("-i", str(tmp_path / "vms.yml")),
+    }
+    done = play("safe_maintenance", **told)
+    assert done.changed == []
+    assert "is not maintained" in done["ablestack.kvm.safe_maintenance : Leave alone a VM that is off"]["msg"]
+    assert states()["web4"] is False
+
+    # What a run leaves that is killed between the stop and the start of a restore.
+    run_module("ablestack_vm_snapshot", {"uri": uri, "vm": "web4", "name": "maintenance-1"})
+    failed = play("safe_maintenance", ok=False, **told).failed
+    assert "an earlier run was interrupted while it restored VM 'web4'" in failed[-1].result["msg"]
+    assert states()["web4"] is True
 
 
 @pytest.mark.parametrize(

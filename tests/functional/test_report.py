@@ -124,6 +124,17 @@ def test_it_shows_what_is_destroyed_and_until_when(page: Page, file: Path, data:
     assert "trial" not in rows(page, "vms")
 
 
+def test_what_is_being_expunged_does_not_count_as_recoverable(page: Page, data: dict[str, Any], folder: Path) -> None:
+    vms = [{**vm, "state": "Expunging"} if vm["name"] == "trial" else vm for vm in data["vms"]]
+    again = {**next(vm for vm in data["vms"] if vm["name"] == "trial"), "name": "trial2"}
+    page.open(write(folder, "expunging", {**data, "vms": [*vms, again]}))
+    tiles = page.all("#summary .tiles > div")
+    assert "Destroyed1can be recovered" in tiles
+    assert "Expunging1" in tiles
+    page.open(write(folder, "all-expunging", {**data, "vms": vms}))
+    assert "Destroyed0" in page.all("#summary .tiles > div")
+
+
 def test_it_shows_snapshots_as_a_tree(page: Page, file: Path) -> None:
     page.open(file)
     inner = "return [...document.querySelectorAll(arguments[0])].map(e => e.textContent)"

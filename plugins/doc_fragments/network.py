@@ -37,11 +37,13 @@ options:
     description:
       - Its range of addresses, of IPv4 or IPv6. Required for a new V(isolated) or V(routed) network.
       - It must not overlap another network of the host.
-      - Of a V(shared) network it only describes the segment, for the prefix length of VMs' fixed addresses.
+      - Of a V(shared) network, and of a V(l2) network on O(bridge), it only describes the segment, for the prefix
+        length of VMs' fixed addresses.
     type: str
   gateway:
     description:
       - The host's own address in an V(isolated) or V(routed) network. The default is the first address.
+      - When it changes, the range that DHCP hands out stays, unless the new address is in it.
       - Of a V(shared) network it is the router that VMs with fixed addresses are told.
     type: str
   dhcp_start:
@@ -88,10 +90,12 @@ options:
   bridge:
     description:
       - Of a V(shared) or V(l2) network, a bridge that the host has. It is not made, and not changed.
-      - Of another one, a name for the bridge that libvirt makes. The default is chosen by libvirt.
+      - Of another one, a name for the bridge that libvirt makes, which no other network of the host has. The default is
+        chosen by libvirt.
     type: str
   mtu:
-    description: MTU of a network whose bridge libvirt makes. V(0) is the default of the host.
+    description: MTU of a network whose bridge libvirt makes. From V(68) on; V(0) is the default of the
+      host.
     type: int
   reservations:
     description:

@@ -31,7 +31,7 @@ options:
     required: true
   state:
     description:
-      - V(present), it exists with at least that size; who has it stays as it is.
+      - V(present), it exists with at least that size; who has it stays as it is. With O(vm), the same as V(attached).
       - V(attached), it is a data disk of O(vm). It is made where it is missing and its size is given.
       - V(detached), no VM has it. With O(vm), it is an error when another VM has it.
       - V(absent), it is deleted with all that is on it. Refused while a VM has it.
@@ -39,7 +39,9 @@ options:
     default: present
     choices: [present, attached, detached, absent]
   vm:
-    description: Name or UUID of the VM.
+    description:
+      - Name or UUID of the VM.
+      - With O(state=absent) it only tells the host; the volume must have been detached from it.
     type: str
   size:
     description: Size in GiB, or with a unit. A volume only grows. Exclusive with a fixed O(disk_offering).
@@ -64,7 +66,7 @@ options:
   host:
     description:
       - Host of the catalog that has the volume or is to have it.
-      - Not needed where the catalog has one host, where one host has the volume, or with O(state=attached).
+      - Not needed where the catalog has one host, where one host has the volume, or with O(vm).
     type: str
 seealso:
   - module: ablestack.kvm.ablestack_volume_info

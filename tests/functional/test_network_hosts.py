@@ -90,3 +90,21 @@ def test_a_vm_started_meanwhile_is_not_cut_off() -> None:
         apply_network(infrastructure, network_spec({"name": "blue", "state": "restarted"}))
     assert error.value.code is Code.IN_USE
     assert world.state.networks["blue"].facts.active
+
+
+def test_a_network_made_host_by_host_has_one_id() -> None:
+    world = make_world(hosts=2)
+    first = thrice(world, **NET, hosts=["kvm01"]).result["network"]
+    second = thrice(world, **NET, hosts=["kvm02"]).result["network"]
+    assert first["id"] == second["id"]
+
+
+def test_what_the_task_does_not_name_and_hosts_differ_in_is_warned_of() -> None:
+    world = make_world(hosts=2)
+    apply(world, **NET, hosts=["kvm01"])
+    apply(world, **NET, hosts=["kvm02"], domain="a.example")
+    done = thrice(world, **NET)
+    assert not done.changed
+    (warning,) = done.warnings
+    assert "domain of network 'blue' is 'a.example' on host 'kvm02' and '' elsewhere" in warning
+    assert not thrice(world, **NET, domain="b.example").warnings[2:]

@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.errors import Code
+from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.errors import AblestackError, Code
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.resources import BridgeFacts
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.vm_spec import NicSpec
 from ansible_collections.ablestack.kvm.plugins.module_utils.face.network_options import NETWORK_OPTIONS
+from support.memory_host import MemoryHost
 from support.networks import MAC, NET, apply, changes, refused, thrice, vm
 from support.worlds import make_world
 
@@ -247,6 +248,9 @@ def test_an_l2_network_has_a_bridge_and_nothing_else() -> None:
         ({"reservations": [{"mac": MAC, "ip": "10.20.0.1"}]}, Code.INVALID_INPUT),
         ({"cidr": "fd00::/64", "reservations": [{"mac": MAC, "ip": "fd00::5"}]}, Code.UNSUPPORTED),
         ({"vlan": 5}, Code.INVALID_INPUT),
+        ({"mtu": 67}, Code.INVALID_INPUT),
+        ({"type": "l2", "bridge": "br0", "gateway": "10.20.0.1"}, Code.INVALID_INPUT),
+        ({"bridge": "virbr0"}, Code.CONFLICT),
         ({"type": "l2"}, Code.INVALID_INPUT),
         ({"type": "shared", "bridge": "br0", "gateway": "10.21.0.1"}, Code.INVALID_INPUT),
         ({"type": "shared", "bridge": "br0", "domain": "a.example"}, Code.INVALID_INPUT),
@@ -336,3 +340,51 @@ def test_what_vms_were_given_is_no_business_of_the_network_task() -> None:
     assert refused(world, **NET, reservations=[{"mac": mac, "ip": "10.20.0.51"}]).code is Code.CONFLICT
     assert refused(world, **NET, reservations=[{"mac": MAC, "ip": "10.20.0.51", "name": "web1"}]).code is Code.CONFLICT
     assert not apply(world, **NET, reservations=[{"mac": mac, "ip": "10.20.0.50"}]).changed
+
+
+def test_an_l2_network_on_a_bridge_may_say_which_addresses_are_used_there() -> None:
+    world = make_world()
+    network = thrice(world, name="wire", type="l2", bridge="br0", cidr="10.40.0.0/24").result["network"]
+    assert (network["cidr"], network["gateway"], network["dhcp_start"]) == ("10.40.0.0/24", "", "")
+    nics = vm(world, name="web1", networks=(NicSpec("wire", ip="10.40.0.5"),))["nics"]
+    assert nics[0]["ip"] == "10.40.0.5"
+    assert not apply(world, name="wire").changed
+    assert changes(thrice(world, name="wire", cidr="10.40.0.0/16")) == {"cidr": "live"}
+    assert thrice(world, name="wire", cidr="").result["network"]["cidr"] == ""
+
+
+def test_the_smallest_network_has_one_address_to_hand_out() -> None:
+    network = thrice(make_world(), name="tiny", cidr="10.20.0.4/30").result["network"]
+    assert (network["gateway"], network["dhcp_start"], network["dhcp_end"]) == ("10.20.0.5", "10.20.0.6", "10.20.0.6")
+
+
+@pytest.mark.parametrize(
+    ("gateway", "range_"),
+    [("10.20.0.2", ("10.20.0.100", "10.20.0.199")), ("10.20.0.150", ("10.20.0.1", "10.20.0.254"))],
+)
+def test_a_range_stays_where_another_gateway_leaves_it_whole(gateway: str, range_: tuple[str, str]) -> None:
+    world = make_world()
+    apply(world, **NET, dhcp_start="10.20.0.100", dhcp_end="10.20.0.199")
+    network = thrice(world, name="blue", gateway=gateway).result["network"]
+    assert (network["dhcp_start"], network["dhcp_end"]) == range_
+
+
+def test_a_new_network_that_does_not_start_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = make_world()
+
+    def fails(self: MemoryHost, name: str) -> None:
+        raise AblestackError(Code.INVALID_STATE, f"network '{name}' does not start")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(MemoryHost, "start_network", fails)
+        with pytest.raises(AblestackError, match="does not start"):
+            apply(world, **NET)
+    assert "blue" not in world.state.networks
+    # one that was there before stays as it is
+    thrice(world, **NET)
+    world.state.networks["blue"].power(False)
+    with monkeypatch.context() as patched:
+        patched.setattr(MemoryHost, "start_network", fails)
+        with pytest.raises(AblestackError, match="does not start"):
+            apply(world, **NET)
+    assert "blue" in world.state.networks

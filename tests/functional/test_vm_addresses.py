@@ -10,9 +10,14 @@ from typing import Any
 import pytest
 
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.errors import AblestackError, Code
-from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.resources import Lease, Reservation
+from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.resources import (
+    BridgeFacts,
+    Lease,
+    Reservation,
+)
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.vm_spec import NicSpec, VmSpec
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.usecase.vm import apply_vm
+from ansible_collections.ablestack.kvm.plugins.module_utils.core.usecase.waiting import _default_nic
 from support.fleets import fleet
 from support.memory_calls import Killed
 from support.memory_state import MemoryNetwork
@@ -264,3 +269,63 @@ def test_on_a_network_that_only_describes_its_segment_the_guest_is_told_all_of_i
     assert b"10.40.1.5/22" in seed.content
     assert b"10.40.0.2" in seed.content
     assert world.state.networks["office"].facts.reservations == ()
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "free"),
+    [
+        ({"bridge": "ovs0", "vlan": 100}, {"bridge": "ovs0", "vlan": 200}, True),
+        ({"bridge": "ovs0", "vlan": 100}, {"bridge": "br0"}, True),
+        ({"bridge": "ovs0", "vlan": 100}, {"bridge": "ovs0", "vlan": 100}, False),
+        ({"bridge": "br0"}, {"bridge": "br0"}, False),
+    ],
+)
+def test_another_network_may_have_the_same_address_unless_it_is_one_wire(
+    first: dict[str, Any], second: dict[str, Any], free: bool
+) -> None:
+    world = make_world(hosts=2)
+    for state in world.states.values():
+        state.bridges["ovs0"] = BridgeFacts("ovs0", "other")
+    for name, options in (("red", first), ("green", second)):
+        apply_net(world, name=name, type="shared", cidr="10.40.0.0/24", **options)
+    run(world.controller(), host="kvm01", networks=(NicSpec("red", ip="10.40.0.5"),))
+    same = {"name": "web2", "host": "kvm01", "networks": (NicSpec("default"),)}
+    run(world.controller(), **same)
+    plugged = {"name": "web2", "networks": (NicSpec("default"), NicSpec("green", ip="10.40.0.5"))}
+    for options in (plugged, {**same, "name": "web3", "networks": (NicSpec("green", ip="10.40.0.5"),)}):
+        if free:
+            assert run(world.controller(), **options).changed
+            run(world.controller(), name=options["name"], state="expunged", forced=True)
+            continue
+        with pytest.raises(AblestackError) as taken:
+            run(world.controller(), **options)
+        assert taken.value.code is Code.CONFLICT
+    # the same network is one wire over all hosts that have it
+    with pytest.raises(AblestackError) as elsewhere:
+        run(world.controller(), name="web4", host="kvm02", networks=(NicSpec("red", ip="10.40.0.5"),))
+    assert elsewhere.value.code is Code.CONFLICT
+
+
+def test_one_vm_may_have_one_address_in_two_networks() -> None:
+    world = make_world()
+    for vlan in (100, 200):
+        world.state.bridges["ovs0"] = BridgeFacts("ovs0", "other")
+        apply_net(world, name=f"v{vlan}", type="shared", bridge="ovs0", vlan=vlan, cidr="10.40.0.0/24")
+    both = (NicSpec("v100", ip="10.40.0.5"), NicSpec("v200", ip="10.40.0.5"))
+    assert [nic["ip"] for nic in run(world.controller(), networks=both).result["vm"]["nics"]] == ["10.40.0.5"] * 2
+    assert not run(world.controller(), networks=both).changed
+
+
+def test_a_wait_for_an_address_is_one_for_that_of_the_default_nic() -> None:
+    world = make_world()
+    run(world.controller(), networks=(NicSpec("lan"), NicSpec("default")))
+    done = run(world.controller(), networks=(NicSpec("default"), NicSpec("lan")))
+    vm = next(iter(world.state.domains.values()))
+    assert [nic.network for nic in vm.live.nics] == ["lan", "default"], "its order cannot change while it runs"
+    default = done.result["vm"]["nics"][0]
+    assert default["network"] == "default"
+    asked = world.controller()
+    with asked.infrastructure as infrastructure:
+        host = infrastructure.host("kvm01")
+        facts = host.vm(host.domain(vm.config.id))
+        assert _default_nic(facts) == default["mac"]

@@ -93,6 +93,27 @@ def test_a_volume_is_made_grown_attached_moved_and_deleted() -> None:
     assert sorted(name for name in world.pool.volumes if name.startswith("vol-")) == ["vol-mine.qcow2"]
 
 
+def test_a_volume_that_is_to_be_there_for_a_vm_is_attached_to_it() -> None:
+    world = site(hosts=2)
+    volume = thrice(world, name="spare", size=1, vm="web1", max_iops=300).result["volume"]
+    assert (volume["state"], volume["vm"], volume["host"], volume["max_iops"]) == ("Attached", "web1", "kvm01", 300)
+    assert thrice(world, name="spare", vm="web1", max_iops=0).result["volume"]["max_iops"] == 0
+    thrice(world, name="spare", state="detached", vm="web1")
+    assert thrice(world, name="spare", state="absent", vm="web1").result["volume"] == {}
+
+
+def test_a_change_that_needs_the_vm_off_says_nothing_of_options_a_volume_has_not() -> None:
+    world = site()
+    thrice(world, name="spare", size=1, vm="web1")
+    move = {"name": "spare", "state": "attached", "vm": "web1", "device": 7}
+    with pytest.raises(AblestackError) as refused:
+        run(world.controller(), **move)
+    assert (refused.value.code, refused.value.hint) == (Code.INVALID_STATE, "stop the VM first")
+    assert code_of(world, **{**move, "device": 1}) is Code.INVALID_INPUT
+    run_vm(world, name="web1", state="stopped")
+    assert thrice(world, **move).result["volume"]["device"] == 7
+
+
 def test_an_offering_is_attached_with_its_limits() -> None:
     world = site()
     volume = thrice(world, name="log", state="attached", vm="web1", disk_offering="data2").result["volume"]
@@ -122,7 +143,10 @@ REFUSED: dict[str, tuple[dict[str, Any], Code]] = {
     "no such offering": ({"name": "new", "disk_offering": "nope"}, Code.NOT_FOUND),
     "a fixed offering's size": ({"name": "new", "disk_offering": "data2", "size": 5}, Code.INVALID_INPUT),
     "attached where": ({"name": "free", "state": "attached"}, Code.INVALID_INPUT),
-    "present where": ({"name": "free", "vm": "web1"}, Code.INVALID_INPUT),
+    "a device of another": ({"name": "free", "state": "attached", "vm": "web1", "device": 1}, Code.INVALID_INPUT),
+    "a device of another that is attached": ({"name": "mine", "state": "attached", "vm": "web1", "device": 3},
+        Code.INVALID_INPUT),
+    "a VM's own": ({"name": "mine", "state": "absent", "vm": "web1"}, Code.IN_USE),
     "limits by itself": ({"name": "free", "max_iops": 5}, Code.INVALID_INPUT),
     "smaller for the gone": ({"name": "free", "state": "absent", "size": 5}, Code.INVALID_INPUT),
     "least above most": ({"name": "free", "state": "attached", "vm": "web1", "min_iops": 9, "max_iops": 5},

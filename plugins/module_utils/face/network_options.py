@@ -60,6 +60,7 @@ NETWORK_OPTIONS: dict[str, dict[str, Any]] = {
     "hosts": {"type": "list", "elements": "str"},
 }
 _HOST_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*\Z")
+_LEAST_MTU = 68  # what every machine on the internet has to take (RFC 791), and the kernel's limit for bridges
 _INTERFACE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,14}\Z")  # the kernel's limit of 15 characters
 
 
@@ -98,6 +99,13 @@ def _bridge(value: Any, what: str) -> str:
     if name and not _INTERFACE.match(name):
         raise invalid(f"{what} '{value}' is no name of a network interface", "use 1 to 15 letters, digits, '-' and '_'")
     return name
+
+
+def _mtu(value: Any, what: str) -> int:
+    mtu: int = number(0, 65535)(value, what)
+    if 0 < mtu < _LEAST_MTU:
+        raise invalid(f"{what} is {mtu}", f"a bridge takes {_LEAST_MTU} and more; 0 leaves it to the host")
+    return mtu
 
 
 def _entry(value: Any, what: str, required: tuple[str, ...], optional: tuple[str, ...] = ()) -> dict[str, Any]:
@@ -151,7 +159,7 @@ _CHECKS: Mapping[str, Check] = {
     "domain": _domain,
     "vlan": number(0, 4094),
     "bridge": _bridge,
-    "mtu": number(0, 65535),
+    "mtu": _mtu,
     "reservations": _reservations,
     "autostart": flag,
     "labels": labels,

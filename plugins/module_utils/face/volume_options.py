@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from ..core.model.data_volume import STATES, DataVolumeSpec
@@ -27,9 +28,14 @@ VOLUME_OPTIONS: dict[str, dict[str, Any]] = {
 
 
 def volume_spec(options: Mapping[str, Any]) -> DataVolumeSpec:
-    """The specification that an `ablestack_volume` task describes; None counts as left out. Raises InvalidInput."""
+    """The specification that an `ablestack_volume` task describes; None counts as left out. Raises InvalidInput.
+
+    A volume that is to be there for a VM is to be attached to it.
+    """
     given = {key: value for key, value in options.items() if value is not None}
     spec = DataVolumeSpec(**{key: _CHECKS[key](value, key) for key, value in given.items()})
+    if spec.state == "present" and spec.vm:
+        spec = replace(spec, state="attached")
     spec.check()
     return spec
 

@@ -38,8 +38,6 @@ class DataVolumeSpec:
         """Raises InvalidInput where the options do not go together."""
         if self.state == "attached" and not self.vm:
             raise invalid("state: attached needs vm", "name the VM, or its id")
-        if self.vm and self.state not in ("attached", "detached"):
-            raise invalid(f"vm says nothing with state: {self.state}", "leave it out, or use state: attached")
         for name in ("min_iops", "max_iops", "device"):
             if getattr(self, name) is not UNSET and self.state != "attached":
                 raise invalid(

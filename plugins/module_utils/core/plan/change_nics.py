@@ -19,7 +19,7 @@ from ..model.vm import NicConfig, NicRecord, VmConfig, VmFacts
 from ..model.vm_spec import AUTO, NicSpec
 from .change_disks import home_of
 from .edits import Edits
-from .nics import NicPlan, plan_nic
+from .nics import NicPlan, address_key, plan_nic
 from .request import VmRequest
 from .steps import Release, Reserve
 
@@ -178,7 +178,7 @@ def _on_network(
         if other != position and match.have is not None:
             taken[match.have.mac] = vm.name
             if match.ip and not match.moves:
-                taken[match.ip] = vm.name
+                taken[address_key(match.spec.network, match.ip)] = vm.name
     return plan_nic(spec, network, mac, vm.name, taken)
 
 

@@ -15,7 +15,7 @@ from ..model.values import gib
 from ..model.vm import CDROM_DEVICE, DiskConfig, DiskRecord, Mark, Phase, Power, VmConfig, VmFacts, VmRecord
 from ..model.vm_spec import VmSpec
 from .disks import DiskPlan, assign_devices, check_number, data_disk, freed
-from .nics import NicPlan, one_name, plan_nic
+from .nics import NicPlan, address_key, one_name, plan_nic
 from .offering import Compute, DiskSize, compute_of, root_size
 from .request import Site, VmRequest
 from .steps import (
@@ -72,7 +72,7 @@ def _nics(request: VmRequest, site: Site) -> list[NicPlan]:
         planned = plan_nic(nic, site.networks[nic.network], mac, spec.name, taken)
         taken[planned.config.mac] = spec.name
         if planned.record.ip:
-            taken[planned.record.ip] = spec.name
+            taken[address_key(nic.network, planned.record.ip)] = spec.name
         nics.append(planned)
     return nics
 

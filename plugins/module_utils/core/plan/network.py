@@ -4,14 +4,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 from ..model.errors import AblestackError, Code
 from ..model.network import HostNetwork
 from ..model.network_spec import NetworkSpec
 from ..model.plan_parts import LIVE, RESTART, Change, Plan, Step
 from ..model.resources import BridgeFacts, DnsRecord, NetworkFacts, NetworkState, Reservation
-from .network_design import check_reservations, design
+from .network_design import check_reservations, design, refuse_taken_bridge
 from .steps import Release, Reserve
 
 DHCP = ("dhcp_start", "dhcp_end")
@@ -22,7 +23,8 @@ class NetworkRequest:
     """One host's plan input. `like` is the network as another host has it, for a host that lacks it.
 
     `others` are the ranges of the host's other networks, pairs of name and range; `id` and `now` are drawn for a
-    network to be made; `bridge` is the bridge of the host's that is wanted, None where that is missing.
+    network to be made; `bridge` is the bridge of the host's that is wanted, None where that is missing. `bridges` are
+    those of the host's other networks, with their names.
     """
 
     spec: NetworkSpec
@@ -32,6 +34,7 @@ class NetworkRequest:
     others: tuple[tuple[str, str], ...] = ()
     bridge: BridgeFacts | None = None
     like: NetworkFacts | None = None
+    bridges: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -142,6 +145,7 @@ def _absent(on: HostNetwork) -> Plan[NetworkState]:
 def _made(request: NetworkRequest) -> Plan[NetworkState]:
     """Defined first, which is what a killed run leaves behind; started last."""
     facts = design(request.spec, None, request.like, request.bridge, request.on, request.others)
+    refuse_taken_bridge(request.spec, facts, request.on.host, request.bridges)
     record = facts.record
     facts = replace(facts, id=request.id, record=replace(record, created=request.now) if record else None)
     autostart = bool(record and record.autostart)
@@ -154,6 +158,7 @@ def _made(request: NetworkRequest) -> Plan[NetworkState]:
 
 def _changed(request: NetworkRequest, state: NetworkState) -> Plan[NetworkState]:
     wanted = design(request.spec, state.stored, request.like, request.bridge, request.on, request.others)
+    refuse_taken_bridge(request.spec, wanted, request.on.host, request.bridges)
     check_reservations(wanted, state.stored, request.on)
     steps = _edits(request, state, wanted)
     live = _as_live(state, wanted)

@@ -40,7 +40,7 @@ def addresses_of(spec: NetworkSpec, base: NetworkFacts | None) -> Addresses:
     network = _network(cidr, "cidr")
     same = base is not None and base.cidr == str(network)
     gateway = _inside(spec.gateway or (base.gateway if base and same else ""), network, "gateway", network.first + 1)
-    kept = base if same and base and base.gateway == str(gateway) else None
+    kept = base if same and base and not _within(gateway, base.dhcp_start, base.dhcp_end) else None
     start, end = _range(spec, network, gateway, kept)
     cidr6, gateway6 = _second(spec, base, network.version)
     return Addresses(str(network), str(gateway), str(start), str(end), cidr6, gateway6)
@@ -120,7 +120,7 @@ def _network(text: str, what: str, strict: bool = True) -> Any:
     address = network.network
     if address.is_loopback() or address.is_multicast() or address.is_link_local() or int(address) == 0:
         raise invalid(f"{what} '{network}' cannot be used by VMs", "choose a private range, such as 10.10.10.0/24")
-    least, most = (8, 29) if network.version == 4 else (16, 120)
+    least, most = (8, 30) if network.version == 4 else (16, 120)
     if not least <= network.prefixlen <= most:
         raise invalid(
             f"{what} '{network}' has the prefix length {network.prefixlen}",
@@ -138,6 +138,10 @@ def _inside(text: str, network: Any, what: str, default: int) -> Any:
     if address.version != network.version or not network.first + 1 <= int(address) <= last:
         raise invalid(f"{what} {text} is no host address of {network}", "choose one in that range")
     return address
+
+
+def _within(address: Any, start: str, end: str) -> bool:
+    return bool(start and end) and _ip(start, "dhcp_start") <= address <= _ip(end, "dhcp_end")
 
 
 def _range(spec: NetworkSpec, network: Any, gateway: Any, kept: NetworkFacts | None) -> tuple[Any, Any]:

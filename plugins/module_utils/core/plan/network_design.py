@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -22,7 +22,7 @@ _NOT_FOR = {
     "isolated": ("vlan",),
     "routed": ("vlan",),
     "shared": (*_OWN_ONLY, "mtu"),
-    "l2": (*_OWN_ONLY, "cidr", "gateway", "dns_servers"),
+    "l2": (*_OWN_ONLY, "gateway", "dns_servers"),
 }
 
 
@@ -98,10 +98,23 @@ def check_reservations(wanted: NetworkFacts, stored: NetworkFacts, on: HostNetwo
         )
 
 
+def refuse_taken_bridge(spec: NetworkSpec, wanted: NetworkFacts, host: str, bridges: Mapping[str, str]) -> None:
+    """Conflict where a bridge that libvirt is to make is another network's; `bridges` have the names of networks."""
+    other = bridges.get(spec.bridge) if isinstance(spec.bridge, str) and wanted.forward != "bridge" else None
+    if other:
+        raise AblestackError(
+            Code.CONFLICT,
+            f"bridge '{spec.bridge}' on host '{host}' is that of network '{other}'",
+            "name another bridge, or leave it out: libvirt finds a name",
+            network=other,
+            host=host,
+        )
+
+
 def _refuse_foreign_options(spec: NetworkSpec, kind: str, on_bridge: bool) -> None:
     refused = list(_NOT_FOR[kind])
     if kind == "l2":
-        refused.append("mtu" if on_bridge else "vlan")
+        refused += ["mtu"] if on_bridge else ["vlan", "cidr"]
     for name in refused:
         if getattr(spec, name):
             why = {"vlan": "VLANs are for networks on a bridge of the host's", "mtu": "the bridge's MTU counts"}.get(
@@ -211,7 +224,9 @@ def _on_bridge(
         blank, forward="bridge", bridge=name, vlan=vlan, openvswitch=_switch(name, vlan, before, bridge, on)
     )
     if kind == "l2":
-        return replace(facts, record=replace(facts.record or NetworkRecord(), cidr="", gateway="", dns_servers=()))
+        cidr = described(replace(spec, gateway=""), base)[0]
+        record = replace(facts.record or NetworkRecord(), cidr=cidr, gateway="", dns_servers=())
+        return replace(facts, record=record, cidr=cidr)
     cidr, gateway = described(spec, base)
     known = base.record.dns_servers if base and base.record else ()
     servers = spec.dns_servers if isinstance(spec.dns_servers, tuple) else known

@@ -31,17 +31,19 @@ class NicPlan:
 
 
 def plan_nic(spec: NicSpec, network: NetworkFacts, mac: str, vm_name: str, taken: Mapping[str, str]) -> NicPlan:
-    """The NIC for one entry of `networks`; `mac` is the drawn one, `taken` maps addresses and MACs to who has them."""
+    """The NIC for one entry of `networks`; `mac` is the drawn one, `taken` maps addresses (see
+    address_key) and MACs to who has them.
+    """
     mac = check_mac(spec.mac) if spec.mac else mac
     address = _address_in(spec.ip, network) if spec.ip else None
     if address and network.reserves and address.version == 4:
         mac = _leasable(spec, str(address.ip), network, mac, taken)
-    _free(mac, "", mac, network, taken)
+    _free(mac, "", network, taken)
     config = NicConfig(mac=mac, network=network.name, model=spec.model or "virtio")
     if address is None:
         return NicPlan(config, NicRecord(mac, network.name), SeedNic(mac))
     ip = str(address.ip)
-    _free(mac, ip, ip, network, taken)
+    _free(mac, ip, network, taken)
     record = NicRecord(mac, network.name, ip)
     if network.reserves and address.version == 4:
         return NicPlan(config, record, SeedNic(mac), Reservation(mac, ip, vm_name.lower()))
@@ -49,6 +51,11 @@ def plan_nic(spec: NicSpec, network: NetworkFacts, mac: str, vm_name: str, taken
     gateway = network.gateway6 if network.cidr6 and address.version == 6 else network.gateway
     servers = (network.dns_servers if network.forward == "bridge" else ()) or ((gateway,) if gateway else ())
     return NicPlan(config, record, SeedNic(mac, str(address), gateway, servers))
+
+
+def address_key(network: str, ip: str) -> str:
+    """How an address is known among those taken: another network may have the same one. A MAC is known by itself."""
+    return f"{ip} in {network}"
 
 
 def one_name(plans: Iterable[NicPlan]) -> list[Reservation | None]:
@@ -68,12 +75,12 @@ def one_name(plans: Iterable[NicPlan]) -> list[Reservation | None]:
 def choose_addresses(
     nics: tuple[NicSpec, ...], networks: Mapping[str, NetworkFacts], taken: Iterable[str]
 ) -> tuple[NicSpec, ...]:
-    """The same with the lowest free address wherever any is wanted; `taken` are addresses that others have."""
-    used = {*taken, *(nic.ip.partition("/")[0] for nic in nics)}
+    """The same with the lowest free address wherever any is wanted; `taken` are the keys of those that others have."""
+    used = {*taken, *(address_key(nic.network, nic.ip.partition("/")[0]) for nic in nics)}
     chosen = []
     for nic in nics:
         ip = _lowest(networks[nic.network], used) if nic.ip == AUTO else nic.ip
-        used.add(ip)
+        used.add(address_key(nic.network, ip))
         chosen.append(replace(nic, ip=ip))
     return tuple(chosen)
 
@@ -101,7 +108,7 @@ def _lowest(network: NetworkFacts, used: set[str]) -> str:
         )
     known = {network.gateway, *(row.ip for row in network.reservations), *(lease.ip for lease in network.leases)}
     for address in ip_network(network.cidr).hosts():
-        if str(address) not in known and str(address) not in used:
+        if str(address) not in known and address_key(network.name, str(address)) not in used:
             return str(address)
     raise AblestackError(
         Code.INSUFFICIENT_CAPACITY,
@@ -162,14 +169,14 @@ def _address_in(text: str, network: NetworkFacts) -> IPv4Interface | IPv6Interfa
     return ip_interface(f"{given.ip}/{subnet.prefixlen}")
 
 
-def _free(mac: str, ip: str, value: str, network: NetworkFacts, taken: Mapping[str, str]) -> None:
-    """The MAC or the address is nobody else's; an address reserved by hand for this very MAC is."""
-    holder = taken.get(value)
+def _free(mac: str, ip: str, network: NetworkFacts, taken: Mapping[str, str]) -> None:
+    """The MAC, or the address where one is given, is nobody else's; an address reserved by hand for this MAC is."""
+    holder = taken.get(address_key(network.name, ip) if ip else mac)
     for reservation in network.reservations:
         if ip and reservation.ip == ip and reservation.mac != mac:
             holder = reservation.name or reservation.mac
     if holder:
         what = "address" if ip else "MAC address"
         raise AblestackError(
-            Code.CONFLICT, f"{what} {value} on network '{network.name}' is taken by '{holder}'", "choose a free one"
+            Code.CONFLICT, f"{what} {ip or mac} on network '{network.name}' is taken by '{holder}'", "choose a free one"
         )

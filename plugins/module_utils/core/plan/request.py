@@ -47,7 +47,7 @@ class Site:
     pools: Mapping[str, PoolFacts] = field(default_factory=dict)
     volumes: Mapping[str, int] = field(default_factory=dict)  # sizes of free data disks that exist, by pool/name
     lenders: Mapping[str, VmFacts] = field(default_factory=dict)  # destroyed VMs that still list such a disk
-    addresses_taken: Mapping[str, str] = field(default_factory=dict)  # ip or MAC -> VM that has it
+    addresses_taken: Mapping[str, str] = field(default_factory=dict)  # MAC, or address_key -> who has it
     snapshots: tuple[str, ...] = ()  # libvirt's, of a VM that exists
 
 

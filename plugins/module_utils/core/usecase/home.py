@@ -68,11 +68,8 @@ def survey_home(host: Host, spec: VmSpec, catalog: Catalog, vm: VmFacts, needs: 
     )
     if needs.networks:
         networks = {name: _network(host, name, spec.networks or (), vm) for name in needs.networks}
-        site = replace(
-            site,
-            networks={name: found for name, found in networks.items() if found},
-            addresses_taken=taken_addresses(host, spec, vm),
-        )
+        there = {name: found for name, found in networks.items() if found}
+        site = replace(site, networks=there, addresses_taken=taken_addresses(host, spec, there, vm))
     if needs.disks:
         site = replace(site, **data_volumes(host, needs.disks, catalog, vm))
     return site

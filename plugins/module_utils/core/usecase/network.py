@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from typing import Any, Callable
@@ -32,10 +33,11 @@ Errors = Mapping[str, AblestackError]
 
 @dataclass(frozen=True)
 class _Found:
-    """What was read of one host: the network, the ranges of the others by their names, and the wanted bridge."""
+    """What was read of one host: the network, the others' ranges and bridges with their names, the wanted bridge."""
 
     on: HostNetwork
     others: tuple[tuple[str, str], ...]
+    bridges: Mapping[str, str]
     bridge: BridgeFacts | None = None
 
 
@@ -58,6 +60,7 @@ def apply_network(infra: Infrastructure, spec: NetworkSpec) -> Outcome:
     after = network_view(rows)
     warnings = [text for plan in planned.values() for text in plan.warnings]
     warnings += _tolerate(infra, spec, lost, changed)
+    warnings += [_different(spec.name, entry) for entry in after.get("differences", ())]
     result = {"network": after, "changes": _changes(planned), "restart_required": bool(after.get("pending"))}
     # of a bridge that libvirt names, nobody knows the name beforehand
     chosen = any(plan.predicted and not plan.predicted.stored.bridge for plan in planned.values())
@@ -67,13 +70,22 @@ def apply_network(infra: Infrastructure, spec: NetworkSpec) -> Outcome:
 def _plan(infra: Infrastructure, spec: NetworkSpec, found: dict[str, _Found]) -> dict[str, Plan[NetworkState]]:
     """One plan a host, all made before anything is done anywhere."""
     like = _like(found.values())
-    network_id = like.id if like else str(uuid.uuid4())
+    network_id = like.id if like else _id_elsewhere(infra, spec, found) or str(uuid.uuid4())
     now = time_text(datetime.now(timezone.utc))
     found = _with_bridges(infra, spec, found, like)
     return {
-        name: plan_network(NetworkRequest(spec, here.on, network_id, now, here.others, here.bridge, like))
+        name: plan_network(NetworkRequest(spec, here.on, network_id, now, here.others, here.bridge, like, here.bridges))
         for name, here in found.items()
     }
+
+
+def _id_elsewhere(infra: Infrastructure, spec: NetworkSpec, found: Mapping[str, _Found]) -> str:
+    """The id of the network on a host that this task does not name: it is the same on all of them."""
+    others = [host for host in infra.catalog.hosts if host.name not in found and host.state == "enabled"]
+    if spec.state == "absent" or not others:
+        return ""
+    there, _lost = infra.on_hosts(lambda host: host.network(spec.name), others)
+    return next((network.id for network in there.values() if network and network.managed), "")
 
 
 def _like(found: Iterable[_Found]) -> NetworkFacts | None:
@@ -126,7 +138,13 @@ def _on_host(host: Host, spec: NetworkSpec) -> _Found:
         for cidr in (facts.cidr, facts.cidr6)
         if cidr
     }
-    return _Found(network_on(host, spec.name, states), tuple(ranges))
+    bridges = {
+        facts.bridge: state.name
+        for state in states
+        for facts in (state.stored, state.live)
+        if state.name != spec.name and facts and facts.bridge
+    }
+    return _Found(network_on(host, spec.name, states), tuple(ranges), bridges)
 
 
 def _carry_out(infra: Infrastructure, planned: Mapping[str, Plan[NetworkState]]) -> None:
@@ -135,13 +153,32 @@ def _carry_out(infra: Infrastructure, planned: Mapping[str, Plan[NetworkState]])
     _raise_first(infra.on_hosts(lambda host: _execute(host, planned[host.spec.name].steps), specs)[1])
 
 
+def _different(name: str, entry: Mapping[str, Any]) -> str:
+    return (
+        f"{entry['field']} of network '{name}' is {entry['value']!r} on host '{entry['host']}' and"
+        f" {entry['expected']!r} elsewhere: give it with the task to make it the same"
+    )
+
+
 def _execute(host: Host, steps: Iterable[Step]) -> None:
+    made = ""
     for done, step in enumerate(steps):
         try:
             _DO[type(step)](host, step)
+            made = step.facts.name if isinstance(step, plans.DefineNetwork) else made
         except AblestackError as error:
+            if made and isinstance(step, plans.StartNetwork):
+                _take_back(host, made)
             error.details = {**error.details, "step": type(step).__name__, "steps_done": done, "host": host.spec.name}
             raise
+
+
+def _take_back(host: Host, name: str) -> None:
+    """A network that was just made and does not start is no use to anybody; the error that follows says why."""
+    with suppress(AblestackError):
+        now = network_on(host, name, host.network_states())
+        if now.state and now.state.live is None and not now.vms:
+            host.undefine_network(name)
 
 
 def _define(host: Host, step: plans.DefineNetwork) -> None:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Callable
 
@@ -15,7 +16,7 @@ from ..model.resources import HostFacts, NetworkFacts, PoolFacts, Template, Volu
 from ..model.values import UNSET
 from ..model.vm import DomainRef, VmFacts
 from ..model.vm_spec import AUTO, DiskSpec, NicSpec, VmSpec
-from ..plan.nics import choose_addresses
+from ..plan.nics import address_key, choose_addresses
 from ..plan.offering import compute_of, pool_of_disk
 from ..plan.placement import Candidate, Demand, Picture, Placement, place, unwanted
 from ..plan.request import Site
@@ -76,7 +77,7 @@ def _survey(host: Host, spec: VmSpec, catalog: Catalog, without: VmFacts | None)
         networks=networks,
         pools=pools,
         **data_volumes(host, spec.data_disks or (), catalog, without),
-        addresses_taken=taken_addresses(host, spec, without),
+        addresses_taken=taken_addresses(host, spec, networks, without),
     )
 
 
@@ -168,7 +169,7 @@ def with_addresses_chosen(infra: Infrastructure, spec: VmSpec, site: Site) -> Vm
     nics = infra.promise(
         site.host.spec.name,
         lambda promised: choose_addresses(wanted, site.networks, {*taken, *promised}),
-        lambda chosen: [nic.ip for nic in chosen],
+        lambda chosen: [address_key(nic.network, nic.ip) for nic in chosen],
     )
     return replace(spec, networks=nics)
 
@@ -218,16 +219,35 @@ def _holders(host: Host, pool: str, volume: VolumeFacts, without: VmFacts | None
     return holders
 
 
-def taken_addresses(host: Host, spec: VmSpec, without: VmFacts | None) -> dict[str, str]:
-    """Addresses and MACs other VMs of the host have; read only where the user names one."""
-    if not any(nic.ip or nic.mac for nic in spec.networks or ()):
+def taken_addresses(
+    host: Host, spec: VmSpec, networks: Mapping[str, NetworkFacts], without: VmFacts | None
+) -> dict[str, str]:
+    """Addresses and MACs other VMs of the host have; read only where the user names one.
+
+    Two networks have the same address apart, unless both are on one bridge of the host's.
+    """
+    wanted = [(nic.network, nic.ip.partition("/")[0]) for nic in spec.networks or () if nic.ip]
+    if not wanted and not any(nic.mac for nic in spec.networks or ()):
         return {}
     taken: dict[str, str] = {}
     for vm in _others(host, without):
         holder = vm.name if vm.exists else f"destroyed VM {vm.name}"
         taken.update({nic.mac: holder for nic in vm.config.nics})
-        taken.update({nic.ip: holder for nic in (vm.record.nics if vm.record else ()) if nic.ip})
+        for row in vm.record.nics if vm.record else ():
+            if not row.ip:
+                continue
+            taken[address_key(row.network, row.ip)] = holder
+            for name, ip in wanted:
+                if ip == row.ip and name != row.network and _one_segment(networks.get(name), host.network(row.network)):
+                    taken[address_key(name, ip)] = holder
     return taken
+
+
+def _one_segment(one: NetworkFacts | None, other: NetworkFacts | None) -> bool:
+    """Whether both are on one bridge of the host's, and in one VLAN there."""
+    if one is None or other is None or "bridge" not in (one.forward, other.forward):
+        return False
+    return (one.bridge, one.vlan) == (other.bridge, other.vlan)
 
 
 def with_segment(infra: Infrastructure, spec: VmSpec, site: Site, vm_id: str = "") -> Site:
@@ -260,7 +280,7 @@ def _taken(host: Host, networks: frozenset[str], vm_id: str) -> dict[str, str]:
         holder = vm.name if vm.exists else f"destroyed VM {vm.name}"
         taken.update({nic.mac: holder for nic in vm.config.nics if nic.network in networks})
         rows = vm.record.nics if vm.record else ()
-        taken.update({row.ip: holder for row in rows if row.ip and row.network in networks})
+        taken.update({address_key(row.network, row.ip): holder for row in rows if row.ip and row.network in networks})
     return taken
 
 

@@ -51,7 +51,12 @@ def _by_vm(infra: Infrastructure, plan: VolumePlan, volume: DataVolume, before: 
     """The VM's own plan does it, with all it refuses and all it does live."""
     if plan.vm is None:
         raise AblestackError(Code.INTERNAL, "a volume's VM was not planned")
-    done = apply_vm(infra, plan.vm)
+    try:
+        done = apply_vm(infra, plan.vm)
+    except AblestackError as error:
+        if error.code is Code.INVALID_STATE and error.details.get("changes"):
+            error.hint = "stop the VM first"  # the rest of it is an option that a volume has not
+        raise
     if infra.check:
         disks = {disk["name"]: disk for disk in done.result["vm"]["disks"]}
         size = disks[volume.name]["size_gib"] if volume.name in disks else None
@@ -81,6 +86,8 @@ def _find(infra: Infrastructure, spec: DataVolumeSpec, vm: VmFacts | None) -> Da
     """The volume on its host: the VM's, the named one, or the only one that has it."""
     pool = pool_of_disk(spec.disk, infra.catalog)
     named = infra.catalog.host(spec.host).name if spec.host else ""
+    if vm is not None and spec.state == "absent":
+        named = named or vm.host.name
     if vm is not None and spec.state == "attached":
         if named and named != vm.host.name:
             raise invalid(f"VM '{vm.name}' is on host '{vm.host.name}', not on '{named}'", "leave host out")

@@ -95,9 +95,15 @@ def _agent(host: Host, vm: VmFacts) -> bool:
 
 
 def _address(host: Host, vm: VmFacts) -> str:
-    nics = (vm.live or vm.config).nics
-    found = host.addresses(vm, _PROOFS).get(nics[0].mac, ()) if nics else ()
+    found = host.addresses(vm, _PROOFS).get(_default_nic(vm), ())
     return next((ip for ip in found if ":" not in ip), found[0] if found else "")
+
+
+def _default_nic(vm: VmFacts) -> str:
+    """The MAC of the first NIC in the record: a running definition has them as they were plugged in."""
+    there = [nic.mac for nic in (vm.live or vm.config).nics]
+    recorded = [nic.mac for nic in vm.record.nics] if vm.record else []
+    return next((mac for mac in (*recorded, *there) if mac in there), "")
 
 
 def _ip(host: Host, vm: VmFacts) -> bool:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
@@ -16,7 +17,7 @@ from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.vm import
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.vm_spec import NicSpec, VmSpec
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.plan.placement import Placement
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.usecase.infrastructure import Infrastructure
-from ansible_collections.ablestack.kvm.plugins.module_utils.core.usecase.locate import locate
+from ansible_collections.ablestack.kvm.plugins.module_utils.core.usecase.locate import Located, locate_all
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.usecase.remembered import remembering
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.usecase.survey import choose_site
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.xml.domain_mapping import new_domain
@@ -79,7 +80,8 @@ def placed(catalog: Any, *groups: str) -> Placement:
     nics = (NicSpec("default"),)
     spec = VmSpec(name="new", cpu=1, memory=64, networks=nics, affinity_groups=groups)
     with Infrastructure(catalog, lambda host: open_host(host, read_only=True)) as infrastructure:
-        found = locate(infrastructure, spec.name)
+        (found,) = locate_all(infrastructure, (replace(spec, template="tiny"),))
+        assert isinstance(found, Located)
         assert sum(map(len, found.listed.values())) == HOSTS * (DOMAINS + 1)
         site, placement = choose_site(remembering(infrastructure, found.listed), spec, 0.0)
         assert site.host.running == DOMAINS + 1

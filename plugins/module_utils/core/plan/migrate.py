@@ -267,7 +267,9 @@ def _reservations(vm: VmFacts, site: MoveSite) -> Iterator[tuple[str, Reservatio
     """The fixed addresses in networks of ours; each network's DNS has the VM's name once."""
     named: set[str] = set()
     for nic in record_of(vm).nics:
-        if nic.ip and ":" not in nic.ip and site.networks[nic.network].reserves:
+        # a killed change leaves in the record what the definition has no more
+        network = site.networks.get(nic.network)
+        if nic.ip and ":" not in nic.ip and network and network.reserves:
             yield nic.network, Reservation(nic.mac, nic.ip, "" if nic.network in named else names_of(vm).domain)
             named.add(nic.network)
 

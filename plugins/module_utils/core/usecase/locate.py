@@ -84,8 +84,23 @@ def locate_all(infra: Infrastructure, wanted: Sequence[VmSpec]) -> list[Found]:
     """For each spec the VM of that name or id, and the destroyed ones of that name: one listing a host for all.
 
     In their place the errors: Conflict where several hosts have a VM of that name, InvalidInput where name and id do
-    not fit together.
+    not fit together. One that no host has is looked for twice: it may have moved from one that was not yet asked to one
+    that was. A deploy looks again by itself, once it has defined its VM.
     """
+    found = _look(infra, wanted)
+    several = len(infra.catalog.hosts) > 1
+    missing = [at for at, one in enumerate(found) if several and not wanted[at].deploys and _is_nothing(one)]
+    if missing:
+        for at, one in zip(missing, _look(infra, [wanted[at] for at in missing])):
+            found[at] = one
+    return found
+
+
+def _is_nothing(found: Found) -> bool:
+    return isinstance(found, Located) and not found.vms
+
+
+def _look(infra: Infrastructure, wanted: Sequence[VmSpec]) -> list[Found]:
     listed, unreachable = infra.on_hosts(lambda host: host.domains())
     names = {ref.id: vm_name_of(ref.domain_name) for refs in listed.values() for ref in refs}
     ids = {spec.id for spec in wanted if spec.id}

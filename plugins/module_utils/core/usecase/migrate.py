@@ -23,10 +23,12 @@ from ..plan.lifecycle import not_managed, record_of
 from ..plan.migrate import MoveRequest, has_arrived, plan_move, refuse_move
 from ..plan.placement import Placement
 from ..plan.request import Fresh
+from .holding import came_second
 from .infrastructure import Infrastructure
 from .locate import Located, locate_settled
 from .moving import execute_at
 from .owner import current_owner
+from .staying import staying
 from .survey_move import choose_target
 from .waiting import with_addresses
 
@@ -69,6 +71,11 @@ def move(infra: Infrastructure, spec: MigrateSpec, planned: VmFacts | None = Non
     if spec.host:
         infra.catalog.host(spec.host)
     before, twin = (planned, None) if planned else _found(infra, spec)
+    with staying(infra, before):
+        return _moved(infra, spec, before, twin)
+
+
+def _moved(infra: Infrastructure, spec: MigrateSpec, before: VmFacts, twin: VmFacts | None) -> Moved:
     vm, changed = before, False
     changes: tuple[Change, ...] = ()
     request = MoveRequest(spec, vm, infra.catalog, _fresh(), twin)
@@ -151,8 +158,9 @@ def _carry_out(infra: Infrastructure, request: MoveRequest, plan: Plan[VmFacts])
         return at
     try:
         execute_at(infra, plan.steps)
-    except AblestackError:
-        _take_back(infra, request)
+    except AblestackError as error:
+        if not came_second(error):
+            _take_back(infra, request)
         raise
     host = infra.host(at.host.name)
     ref = host.domain(at.id)

@@ -30,6 +30,7 @@ from .infrastructure import Infrastructure
 from .layering import current_vm, read_disks
 from .locate import locate
 from .owner import current_owner, is_abandoned
+from .staying import staying
 
 _PATIENCE = 30.0  # seconds to wait for another process that works on the same VM
 _PAUSE = 1.0  # seconds between two looks whether it is done
@@ -43,7 +44,8 @@ def apply_snapshot(infra: Infrastructure, spec: SnapshotSpec) -> Outcome:
         if vm is None:
             return Outcome(result={"snapshot": {}, "snapshots": [], "tree": "", "changes": []})
         try:
-            return _applied(infra, spec, vm)
+            with staying(infra, vm):
+                return _applied(infra, spec, vm)
         except AblestackError as error:
             if not came_second(error) or time.monotonic() > deadline:
                 raise

@@ -33,6 +33,7 @@ from .locate import Located, locate_settled, name_taken, require_alone
 from .neighbours import require_place
 from .owner import current_owner
 from .remembered import remembering
+from .staying import staying
 from .survey import choose_site, with_addresses_chosen, with_segment
 from .waiting import wait_for, with_addresses
 
@@ -80,7 +81,8 @@ def apply_located(infra: Infrastructure, spec: VmSpec, located: Located) -> Outc
     task = plan_task(remembering(infra, located.listed), spec, located)
     after = carry_out(infra, task)
     if after and has_addresses(task, after):
-        after = with_addresses(infra.host(after.host.name), after)
+        with staying(infra, after):
+            after = with_addresses(infra.host(after.host.name), after)
     outcome = outcome_of(task, after)
     return waited(infra, spec, after, outcome) if after and asks_wait(infra, task, after) else outcome
 
@@ -113,7 +115,8 @@ def plan_task(infra: Infrastructure, spec: VmSpec, located: Located, picture: Pi
         request = replace(request, spec=with_addresses_chosen(infra, spec, site), site=site)
     elif request.existing is None and not request.destroyed:
         located.require_all_hosts(spec.name or spec.id)
-    request = with_home(infra, request)
+    with staying(infra, request.existing):
+        request = with_home(infra, request)
     plan = plan_vm(request)
     for refusal in plan.refusals:
         raise refusal
@@ -146,7 +149,7 @@ def carry_out(infra: Infrastructure, task: VmTask) -> VmFacts | None:
     host = infra.host(at.host.name)
     deploying = task.request.site is not None
     try:
-        with holding(host, _worked_on(task), _new_volumes(task)):
+        with staying(infra, task.before), holding(host, _worked_on(task), _new_volumes(task)):
             if task.before and not deploying:
                 _ensure_free(host, task)
             execute(host, plan.steps, undo=deploying, after={DefineVm: lambda: _defined(infra, host, task)})
@@ -156,7 +159,7 @@ def carry_out(infra: Infrastructure, task: VmTask) -> VmFacts | None:
         if not came_second(error):  # then another process works on it, and this one never did
             disown(host, at.id, bool(error.details.get("crashed")))
         raise
-    return _read(host, at.id)
+    return _read(host, at.id) or plan.predicted  # it may have moved on right after
 
 
 def _defined(infra: Infrastructure, host: Host, task: VmTask) -> None:
@@ -243,8 +246,13 @@ def _before(request: VmRequest, plan: Plan[VmFacts]) -> VmFacts | None:
 
 
 def _read(host: Host, vm_id: str) -> VmFacts | None:
-    ref = host.domain(vm_id)
-    return host.vm(ref) if ref else None
+    try:
+        ref = host.domain(vm_id)
+        return host.vm(ref) if ref else None
+    except AblestackError as error:
+        if error.code is Code.NOT_FOUND:
+            return None
+        raise
 
 
 def _draw_request(catalog: Catalog, spec: VmSpec, located: Located) -> VmRequest:

@@ -13,6 +13,7 @@ from typing import Callable
 from ..hypervisor.port import Host
 from ..model.errors import AblestackError, Code
 from ..model.vm import VmFacts
+from .staying import has_left, staying_on
 
 PAUSE = 0.5  # seconds between two looks
 AT_ONCE = ("none", "running")  # what a started VM has reached already
@@ -31,12 +32,14 @@ class Wait:
         self.vm = vm
         self._host, self._rung, self._timeout = host, rung, timeout
         self._deadline = time.monotonic() + timeout
-        self._tail = host.console_tail(vm.id)
+        with staying_on(host, vm):
+            self._tail = host.console_tail(vm.id)
 
     def look(self) -> VmFacts | None:
         """The VM with its addresses once it got that far, None where it has not; Timeout ends with its console."""
-        if _RUNGS[self._rung](self._host, self.vm):
-            return with_addresses(self._host, self.vm)
+        with staying_on(self._host, self.vm):
+            if _RUNGS[self._rung](self._host, self.vm):
+                return with_addresses(self._host, self.vm)
         if time.monotonic() >= self._deadline:
             raise _too_late(self.vm, self._rung, self._timeout, self._tail.lines())
         _still_there(self._host, self.vm, self._rung, self._tail.lines)
@@ -68,7 +71,9 @@ def with_addresses(host: Host, vm: VmFacts) -> VmFacts:
 def _still_there(host: Host, vm: VmFacts, rung: str, console: Callable[[], tuple[str, ...]]) -> None:
     """A guest that powers off will never get there: say so at once."""
     ref = host.domain(vm.id)
-    if ref is None or ref.power.value in ("off", "crashed"):
+    if ref is None:
+        raise has_left(vm)
+    if ref.power.value in ("off", "crashed"):
         raise AblestackError(
             Code.INVALID_STATE,
             f"VM '{vm.name}' went down while waiting for {rung}{_quoted(console())}",

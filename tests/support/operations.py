@@ -160,6 +160,11 @@ OPERATIONS: dict[str, Operation] = {
         vm(**{**WEB, "template": None, "iso": "install", "root_disk_size": 2}), undone=("before", "during", "after")
     ),
     "deploy over a destroyed one": Operation(vm(**{**WEB, "networks": ["lan"]}), GONE),
+    "deploy with a destroyed one's disk": Operation(
+        vm(**{**WEB, "name": "web2", "networks": ["default"], "data_disks": [{"name": "keep"}]}),
+        GONE,
+        undone=("before", "during", "after"),
+    ),
     "change CPU and memory with a restart": Operation(
         vm("web1", cpu=2, memory=1024, compute_offering="custom", allow_restart=True), DEPLOYED
     ),

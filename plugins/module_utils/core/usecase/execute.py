@@ -230,6 +230,8 @@ _DO: dict[type, Callable[[Host, Any], Any]] = {
 # What a failed first deploy takes back; a step that is not here leaves nothing behind that another does not remove.
 _UNDO: dict[type, Callable[[Host, Any], Any]] = {
     verbs.DefineVm: lambda host, step: host.undefine(step.config.id),
+    # a destroyed VM that has lent a disk gets it back, in its record too
+    verbs.RedefineVm: lambda host, step: host.redefine(step.after, step.before),
     verbs.CreateVolume: lambda host, step: host.delete_volume(step.volume.pool, step.volume.name),
     verbs.CloneVolume: lambda host, step: host.delete_volume(step.volume.pool, step.volume.name),
     verbs.WriteSeed: lambda host, step: host.delete_volume(step.pool, step.volume),

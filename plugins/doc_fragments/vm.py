@@ -199,7 +199,9 @@ options:
       - A drive that the guest has locked, because it is mounted there, opens with O(forced=true) alone.
     type: str
   forced:
-    description: Cut the power instead of asking the guest to shut down, and press reset instead of asking it to reboot.
+    description:
+      - Cut the power instead of asking the guest to shut down, and press reset instead of asking it to reboot.
+      - With O(state=stopped), a VM that is off gives up the memory that its host has saved (libvirt's managed save).
     type: bool
     default: false
   timeout:

@@ -185,3 +185,24 @@ def test_a_closed_connection_has_no_callbacks_left(host: Any, guest: StubbornGue
     assert len(host._connection.domainEventCallbackID) == 2
     host._events.close()
     assert len(host._connection.domainEventCallbackID) == 0
+
+
+def test_saved_memory_is_told_and_given_up(host: Any) -> None:
+    def saved() -> tuple[bool, bool]:
+        by_listing = next(ref for ref in host.domains() if ref.id == ID)
+        by_id = host.domain(ID)
+        assert by_id is not None
+        return host.vm(by_listing).saved, host.vm(by_id).saved
+
+    assert saved() == (False, False)
+    host.start(ID)
+    host._domains[ID].managedSave(0)
+    assert saved() == (True, True)
+    host.drop_saved(ID)
+    assert saved() == (False, False)
+    host.drop_saved(ID)
+    host.start(ID)
+    host._domains[ID].managedSave(0)
+    assert saved() == (True, True)
+    host.start(ID)
+    assert saved() == (False, False)

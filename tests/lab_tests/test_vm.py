@@ -114,6 +114,37 @@ def test_a_vm_lives_from_its_template_to_its_expunge(clean_lab: Lab, vm: Vm) -> 
         assert sorted(pool.listVolumes()) == ["tmpl-tiny.json", "tmpl-tiny.qcow2"]
 
 
+def test_a_vm_whose_memory_its_host_has_saved_goes_on_from_it_or_is_destroyed(clean_lab: Lab, vm: Vm) -> None:
+    def save() -> None:
+        with closing(clean_lab.connect("h1")) as connection:
+            connection.lookupByName("asleep").managedSave(0)
+
+    address = vm(**{**WEB, "name": "asleep"})["vm"]["ip_address"]
+    first = boot_id(clean_lab, address)
+    save()
+    assert vm(name="asleep")["vm"]["state"] == "Stopped"
+    for refused in ({"state": "reinstalled"}, {"root_disk_size": 2}, {"data_disks": [{"name": "more", "size": 1}]}):
+        failed = vm(name="asleep", ok=False, **refused)
+        assert failed["error"]["code"] == "InvalidState"
+        assert "memory of VM 'asleep' is saved" in failed["msg"]
+    thrice(vm, name="asleep", labels={"tier": "front"})
+    thrice(vm, name="asleep", state="started")
+    assert boot_id(clean_lab, address) == first
+    with closing(clean_lab.connect("h1")) as connection:
+        assert "front" in connection.lookupByName("asleep").XMLDesc(0)
+
+    save()
+    thrice(vm, name="asleep", state="stopped", forced=True, root_disk_size=2)
+    vm(name="asleep", state="started", wait="ssh")
+    assert boot_id(clean_lab, address) != first
+    save()
+    thrice(vm, name="asleep", state="destroyed")
+    thrice(vm, name="asleep", state="recovered")
+    vm(name="asleep", state="started", wait="ssh")
+    save()
+    thrice(vm, name="asleep", state="expunged")
+
+
 def test_a_guest_that_will_not_go_down_is_an_error_and_keeps_running(clean_lab: Lab, vm: Vm) -> None:
     address = vm(**{**WEB, "name": "deaf"})["vm"]["ip_address"]
     clean_lab.ssh(address, "killall -STOP acpid qemu-ga tiny-ga; true")

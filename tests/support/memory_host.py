@@ -83,7 +83,8 @@ class MemoryHost(MemoryDevices, MemorySnapshots, MemoryNetworks, MemoryMoves, Me
     def vm(self, ref: DomainRef) -> VmFacts:
         domain = self._domain(ref.id)
         live = domain.live if domain.active else None
-        return VmFacts(self.spec, domain.power, domain.config, live, holds=tuple(domain.holds.values()))
+        saved = domain.saved is not None and domain.power is Power.OFF
+        return VmFacts(self.spec, domain.power, domain.config, live, holds=tuple(domain.holds.values()), saved=saved)
 
     @reads
     def glance(self, ref: DomainRef) -> VmFacts:
@@ -150,6 +151,8 @@ class MemoryHost(MemoryDevices, MemorySnapshots, MemoryNetworks, MemoryMoves, Me
         domain = self._domain(vm_id)
         if domain.active:
             raise AblestackError(Code.INVALID_STATE, "an active domain cannot be renamed")
+        if domain.saved:
+            raise AblestackError(Code.INVALID_STATE, "a domain with a managed save image cannot be renamed")
         self._free_name(domain_name)
         domain.config = replace(domain.config, domain_name=domain_name)
 
@@ -181,13 +184,18 @@ class MemoryHost(MemoryDevices, MemorySnapshots, MemoryNetworks, MemoryMoves, Me
         for nic in domain.config.nics:
             if not self._network(nic.network).facts.active:
                 raise AblestackError(Code.INVALID_STATE, f"network '{nic.network}' is not active")
-        domain.live, domain.power = domain.config, Power.PAUSED
+        domain.live, domain.power = domain.saved or domain.config, Power.PAUSED
         self.interruption()  # QEMU is there, and was not told to go on
         domain.power = Power.RUNNING
-        domain.guest.boots += 1
+        domain.guest.boots += domain.saved is None
+        domain.saved = None
         start_state(self.state, domain.config)
         for nic in domain.config.nics:
             self._network(nic.network).lease(nic.mac, domain.config.domain_name)
+
+    @writes
+    def drop_saved(self, vm_id: str) -> None:
+        self._domain(vm_id).saved = None
 
     @writes
     def resume(self, vm_id: str) -> None:
@@ -196,7 +204,7 @@ class MemoryHost(MemoryDevices, MemorySnapshots, MemoryNetworks, MemoryMoves, Me
     @writes
     def shutdown(self, vm_id: str, timeout: float) -> bool:
         domain = self._domain(vm_id)
-        if domain.active and not domain.guest.shuts_down:
+        if domain.active and not (domain.guest.shuts_down and domain.power is not Power.PAUSED):
             return False
         self._off(vm_id, domain)
         return True
@@ -212,9 +220,10 @@ class MemoryHost(MemoryDevices, MemorySnapshots, MemoryNetworks, MemoryMoves, Me
 
     @writes
     def reboot(self, vm_id: str, timeout: float) -> bool:
-        guest = self._active(vm_id).guest
-        guest.boots += guest.reboots
-        return guest.reboots
+        domain = self._active(vm_id)
+        hears = domain.guest.reboots and domain.power is not Power.PAUSED
+        domain.guest.boots += hears
+        return hears
 
     @writes
     def reset(self, vm_id: str) -> None:

@@ -73,6 +73,7 @@ class MemoryDomain:
     kept: list[Any] = field(default_factory=list)  # of memory_snapshots.Kept
     guest: Guest = field(default_factory=Guest)
     transient: bool = False  # undefined while it ran
+    saved: VmConfig | None = None  # the running definition of one whose memory is saved
     moves_for: int = 0  # so many looks it is still being sent elsewhere
     holds: dict[str, Hold] = field(default_factory=dict)  # who works on it, by token
 
@@ -265,7 +266,7 @@ class MemoryState:
             if domain.transient:
                 del self.domains[vm_id]
             elif domain.autostart and all(self.volume_at(disk.path) for disk in domain.config.disks if disk.path):
-                domain.live, domain.power = domain.config, Power.RUNNING
+                domain.live, domain.power, domain.saved = domain.saved or domain.config, Power.RUNNING, None
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in vars(self).items() if name != "lock"}

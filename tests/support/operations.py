@@ -73,7 +73,19 @@ class PoolOff:
         world.state.pools[self.name].active = False
 
 
-Step = Union[Task, Fill, Pause, PoolOff]
+@dataclass(frozen=True)
+class Save:
+    """The host saves the memory of a VM, as one does that goes down."""
+
+    vm: str
+
+    def apply(self, world: World) -> None:
+        for domain in world.state.domains.values():
+            if domain.config.domain_name == self.vm:
+                domain.saved, domain.live, domain.power = domain.live, None, Power.OFF
+
+
+Step = Union[Task, Fill, Pause, PoolOff, Save]
 
 
 @dataclass(frozen=True)
@@ -205,6 +217,15 @@ OPERATIONS: dict[str, Operation] = {
     "reinstall while off": Operation(vm("web1", state="reinstalled"), OFF, settles=vm("web1")),
     "start": Operation(vm("web1", state="started"), OFF),
     "resume": Operation(vm("web1", state="started"), (*DEPLOYED, Pause("web1"))),
+    "go on from saved memory": Operation(vm("web1", state="started"), (*DEPLOYED, Save("web1"))),
+    "give saved memory up": Operation(vm("web1", state="stopped", forced=True), (*DEPLOYED, Save("web1"))),
+    "destroy one with saved memory": Operation(vm("web1", state="destroyed"), (*DEPLOYED, Save("web1"))),
+    "expunge one with saved memory": Operation(vm("web1", state="expunged"), (*DEPLOYED, Save("web1"))),
+    "stop a paused one": Operation(vm("web1", state="stopped"), (*DEPLOYED, Pause("web1"))),
+    "restart a paused one": Operation(vm("web1", state="restarted"), (*DEPLOYED, Pause("web1")), settles=vm("web1")),
+    "reset a paused one": Operation(
+        vm("web1", state="restarted", forced=True), (*DEPLOYED, Pause("web1")), settles=vm("web1")
+    ),
     "stop": Operation(vm("web1", state="stopped"), DEPLOYED),
     "stop, forced": Operation(vm("web1", state="stopped", forced=True), DEPLOYED),
     "restart": Operation(vm("web1", state="restarted"), DEPLOYED, settles=vm("web1")),

@@ -45,6 +45,7 @@ class LibvirtDomains(Session):
     """The definitions' half of port.Domains."""
 
     def domains(self) -> tuple[DomainRef, ...]:
+        self._saved = None
         with self._asks("list its domains"):
             rows = self._connection.getAllDomainStats(libvirt.VIR_DOMAIN_STATS_STATE, 0)
         return tuple(self._ref(domain, stats["state.state"]) for domain, stats in rows)
@@ -61,6 +62,7 @@ class LibvirtDomains(Session):
         return self._row(lambda: self._domains[self._keep(self._connection.lookupByName(domain_name))])
 
     def _row(self, look_up: Callable[[], Any]) -> DomainRef | None:
+        self._saved = None
         try:
             with self._asks("look for a domain"):
                 domain = look_up()
@@ -83,7 +85,16 @@ class LibvirtDomains(Session):
         config = read_domain(stored)
         self._names[ref.id] = config.domain_name
         holds = read_holds(domain_of(stored)) if HOLDS in stored else ()
-        return VmFacts(host=self.spec, power=power, config=config, live=live, holds=holds)
+        saved = power is Power.OFF and config.record is not None and ref.id in self._with_saved_memory()
+        return VmFacts(host=self.spec, power=power, config=config, live=live, holds=holds, saved=saved)
+
+    def _with_saved_memory(self) -> frozenset[str]:
+        """The ids of the domains that go on from saved memory: asked once after each listing, and only for one off."""
+        if self._saved is None:
+            with self._asks("list the domains with saved memory"):
+                found = self._connection.listAllDomains(libvirt.VIR_CONNECT_LIST_DOMAINS_MANAGEDSAVE)
+            self._saved = frozenset(domain.UUIDString() for domain in found)
+        return self._saved
 
     def glance(self, ref: DomainRef) -> VmFacts:
         domain = self._domain(ref.id)

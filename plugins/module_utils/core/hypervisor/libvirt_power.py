@@ -124,6 +124,13 @@ class LibvirtPower(Session):
         self._bounded.discard(vm_id)  # the limit ends with the process
         self._bound_agent(vm_id)
 
+    def drop_saved(self, vm_id: str) -> None:
+        domain = self._domain(vm_id)
+        with self._asks(f"give up the saved memory of {self._vm(vm_id)}"):
+            if domain.hasManagedSaveImage():
+                domain.managedSaveRemove()
+        self._saved = None
+
     def resume(self, vm_id: str) -> None:
         domain = self._domain(vm_id)
         with self._asks(f"resume {self._vm(vm_id)}"):

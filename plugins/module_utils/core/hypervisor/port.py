@@ -90,7 +90,10 @@ class Domains(Protocol):
         """Whether the host starts it at boot."""
 
     def start(self, vm_id: str) -> None:
-        """Boots the stored definition; running already is fine. Bounds the guest agent's response time first thing."""
+        """Boots it, or goes on from saved memory; running already is fine. Bounds the agent's answers first thing."""
+
+    def drop_saved(self, vm_id: str) -> None:
+        """Gives up the memory with which a domain that is off would go on; none is fine."""
 
     def resume(self, vm_id: str) -> None:
         """Lets a paused domain go on; running already is fine."""

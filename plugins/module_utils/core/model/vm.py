@@ -224,7 +224,8 @@ class DomainRef:
 class VmFacts:
     """A VM as found on a host: the stored definition, the running one (None when off), addresses by MAC.
 
-    `holds` tell who is at work on it, living or dead.
+    `holds` tell who is at work on it, living or dead. `saved` tells of one that is off that its host keeps its memory,
+    with which it goes on at the next start (libvirt: managed save).
     """
 
     host: HostSpec
@@ -233,6 +234,7 @@ class VmFacts:
     live: VmConfig | None = None
     addresses: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     holds: tuple[Hold, ...] = ()
+    saved: bool = False
 
     @property
     def record(self) -> VmRecord | None:

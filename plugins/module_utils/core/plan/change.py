@@ -18,6 +18,7 @@ from .deploy import boot_of, pair_keys
 from .edits import Edits, snapshots_exist
 from .lifecycle import names_of, record_of
 from .offering import Compute, compute_of
+from .power import memory_saved
 from .reinstall import origin_of, reinstalls
 from .request import VmRequest
 from .steps import SetAutostart, WriteSeed
@@ -91,6 +92,7 @@ def _networks_needed(request: VmRequest, vm: VmFacts) -> tuple[str, ...]:
 
 def compare(request: VmRequest, vm: VmFacts) -> Edits:
     """All differences between the spec and a VM of ours that exists; a left-out option never counts."""
+    spec = request.spec
     edits = Edits(record_of(vm), vm.config, vm.live if vm.is_active else None)
     _refuse_other_origin(request, vm, edits)
     _labels_and_flags(request, vm, edits)
@@ -104,6 +106,12 @@ def compare(request: VmRequest, vm: VmFacts) -> Edits:
     found = request.home.snapshots if request.home else ()
     if edits.touches_hardware and (edits.record.snapshots or found):
         edits.refusals.append(snapshots_exist(vm, "its disks and NICs are not changed", found))
+    if (
+        vm.saved
+        and not (spec.state == "stopped" and spec.forced)
+        and (edits.touches_hardware or edits.config != vm.config)
+    ):
+        edits.refusals.append(memory_saved(vm, "its disks, NICs and definition are not changed"))
     return edits
 
 

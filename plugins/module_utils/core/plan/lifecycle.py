@@ -19,6 +19,7 @@ from .steps import (
     Claim,
     DeleteOwnVolumes,
     DeleteVolume,
+    DropSaved,
     NameReservation,
     PowerOff,
     Release,
@@ -67,6 +68,8 @@ def heal(request: VmRequest, vms: tuple[VmFacts, ...]) -> tuple[Step, ...]:
             record = record_of(vm)
             if vm.is_active:
                 steps.append(Shutdown(vm.id, stop_timeout(request), force_after=True))
+            elif vm.saved:
+                steps.append(DropSaved(vm.id))
             if record.autostart:
                 steps.append(SetAutostart(vm.id, False))
             steps += [*name_addresses(record, ""), Rename(vm.id, names_of(vm).destroyed_domain)]
@@ -246,7 +249,7 @@ def standing_on_snapshots(vm: VmFacts, disk: DiskRecord) -> bool:
 def plan_undo(request: VmRequest, vm: VmFacts) -> Plan[VmFacts]:
     """Takes back a deploy that never finished. Its data disks stay: they may be older than it."""
     # It may run: its host, which starts it when it boots itself, has booted since.
-    power = (PowerOff(vm.id),) if vm.is_active else ()
+    power = [PowerOff(vm.id)] if vm.is_active else [DropSaved(vm.id)] if vm.saved else []
     steps = (*power, _claim(request, vm), *_removal(vm, record_of(vm)), UndefineVm(vm.id))
     return Plan((Change("state", vm.state, None),), steps, predicted=None)
 

@@ -21,7 +21,7 @@ from ..model.vm import DiskRecord, Mark, Phase, Power, VmConfig, VmFacts, VmReco
 from ..model.vm_spec import VmSpec
 from .edits import snapshots_exist
 from .lifecycle import names_of, not_managed, record_of
-from .power import off, on, stop_steps
+from .power import memory_saved, off, on, stop_steps
 from .request import Fresh, VmRequest
 from .steps import CreateVolume, PowerOff, Release, Reserve, Resume, SetAutostart, SetRecord, Start
 
@@ -135,6 +135,8 @@ def refuse_move(vm: VmFacts, snapshots: tuple[str, ...]) -> None:
             f"VM '{vm.name}' is {vm.phase.value}, which was not finished",
             "run the task again that was interrupted, then migrate it",
         )
+    if vm.saved:
+        raise memory_saved(vm, "it is not moved to another host")
     if vm.power in (Power.PAUSED, Power.SHUTDOWN) and vm.phase is not Phase.MIGRATING:
         raise AblestackError(
             Code.INVALID_STATE,

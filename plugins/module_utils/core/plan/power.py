@@ -6,30 +6,42 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from ..model.errors import AblestackError, Code
 from ..model.plan_parts import LIVE, Change, Plan, Step
 from ..model.vm import Power, VmFacts
 from .request import VmRequest
-from .steps import PowerOff, Reboot, Reset, Resume, Shutdown, Start
+from .steps import DropSaved, PowerOff, Reboot, Reset, Resume, SetRecord, Shutdown, Start
 
 
 def off(vm: VmFacts) -> VmFacts:
     """The same VM with its power off."""
-    return replace(vm, power=Power.OFF, live=None, addresses={})
+    return replace(vm, power=Power.OFF, live=None, addresses={}, saved=False)
 
 
 def on(vm: VmFacts) -> VmFacts:
     """The same VM running what its definition says: pending changes apply at start."""
-    return replace(vm, power=Power.RUNNING, live=vm.config)
+    return replace(vm, power=Power.RUNNING, live=vm.config, saved=False)
+
+
+def memory_saved(vm: VmFacts, what: str) -> AblestackError:
+    """Said where a VM is to be changed that goes on from its saved memory: it would not know what it finds."""
+    return AblestackError(
+        Code.INVALID_STATE,
+        f"the memory of VM '{vm.name}' is saved on its host, so {what}",
+        "start it first, or give its memory up with state: stopped and forced: true",
+    )
 
 
 def stop_steps(request: VmRequest, vm: VmFacts) -> tuple[Step, ...]:
-    """What stops an active VM: graceful with a time limit, or at once when forced."""
+    """What stops a VM: graceful with a time limit, or at once when forced. Of one that is off no memory is left."""
     if not vm.is_active:
-        return ()
+        return (DropSaved(vm.id),) if vm.saved else ()
     spec = request.spec
     if spec.forced:
         return (PowerOff(vm.id),)
-    return (Shutdown(vm.id, stop_timeout(request), spec.force_after_timeout),)
+    # a paused guest hears nothing
+    resumed = (Resume(vm.id),) if vm.power is Power.PAUSED else ()
+    return (*resumed, Shutdown(vm.id, stop_timeout(request), spec.force_after_timeout))
 
 
 def stop_timeout(request: VmRequest) -> int:
@@ -40,19 +52,36 @@ def stop_timeout(request: VmRequest) -> int:
 
 def plan_power(request: VmRequest, vm: VmFacts) -> Plan[VmFacts]:
     """Only the power of it; `present` leaves that alone."""
-    state = request.spec.state
+    spec, state = request.spec, request.spec.state
     if state == "stopped" and vm.is_active:
         return _power(vm, stop_steps(request, vm), off(vm))
+    if state == "stopped" and vm.saved and spec.forced:
+        return Plan((Change("saved_memory", "kept", None, LIVE),), stop_steps(request, vm), predicted=off(vm))
     if state == "started" and vm.power is Power.PAUSED:
         return _power(vm, (Resume(vm.id),), replace(vm, power=Power.RUNNING))
+    if state in ("started", "restarted") and vm.power is Power.SHUTDOWN:
+        return _power(vm, (*stop_steps(request, vm), Start(vm.id)), on(vm))
     if state in ("started", "restarted") and not vm.is_active:
-        return _power(vm, (Start(vm.id),), on(vm))
+        anew = stop_steps(request, vm) if state == "restarted" and spec.forced else ()
+        return _power(vm, (*anew, Start(vm.id), *_record_again(vm)), on(vm))
     if state == "restarted":
-        spec = request.spec
-        step: Step = Reset(vm.id) if spec.forced else Reboot(vm.id, stop_timeout(request), spec.force_after_timeout)
         change = Change("power", vm.state, "restarted", LIVE)
-        return Plan((change,), (step,), predicted=replace(vm, power=Power.RUNNING))
+        return Plan((change,), _restart_steps(request, vm), predicted=replace(vm, power=Power.RUNNING))
     return Plan(predicted=vm)
+
+
+def _restart_steps(request: VmRequest, vm: VmFacts) -> tuple[Step, ...]:
+    """A paused guest goes on before it is asked; one that is reset goes on from there."""
+    spec = request.spec
+    resumed = (Resume(vm.id),) if vm.power is Power.PAUSED else ()
+    if spec.forced:
+        return (Reset(vm.id), *resumed)
+    return (*resumed, Reboot(vm.id, stop_timeout(request), spec.force_after_timeout))
+
+
+def _record_again(vm: VmFacts) -> tuple[Step, ...]:
+    """A guest that goes on from its saved memory brings back the record of then, beside the stored one."""
+    return (SetRecord(vm.id, vm.record),) if vm.saved and vm.record else ()
 
 
 def _power(vm: VmFacts, steps: tuple[Step, ...], after: VmFacts) -> Plan[VmFacts]:

@@ -17,7 +17,7 @@ from .deploy import boot_of, root_disk
 from .edits import Edits, snapshots_exist, write_edits
 from .lifecycle import names_of, refuse_protected
 from .offering import DiskSize, root_size
-from .power import off, on, stop_steps
+from .power import memory_saved, off, on, stop_steps
 from .request import Site, VmRequest
 from .steps import DeleteVolume, RedefineVm, SetRecord, Start
 
@@ -38,6 +38,8 @@ def origin_of(request: VmRequest, record: VmRecord) -> tuple[str, str]:
 def plan_reinstall(request: VmRequest, vm: VmFacts, edits: Edits) -> Plan[VmFacts]:
     """`edits` are what else the task changes; they are made while it is off."""
     refuse_protected(vm, "reinstalled")
+    if vm.saved:
+        raise memory_saved(vm, "its root disk is not made anew")
     site = request.home
     if site is None:
         raise AblestackError(Code.INTERNAL, "a reinstall was planned without a survey of the VM's host")

@@ -12,7 +12,7 @@ from ..model.snapshot import DISK, MEMORY, Layer, SnapshotFacts, SnapshotSpec, S
 from ..model.vm import DiskConfig, Mark, Owner, Power, VmConfig, VmRecord
 from .layers import tidy
 from .lifecycle import record_of
-from .power import on
+from .power import memory_saved, on
 from .snapshot_refusals import (
     agent_refusal,
     exists_otherwise,
@@ -64,7 +64,10 @@ def plan_snapshot(request: SnapshotRequest) -> Plan[SnapshotWorld]:
     plan = {"present": _present, "absent": _absent, "reverted": _reverted}[state](request, world)
     if plan.refusals:
         return plan
-    return _held(request, healed, plan)
+    held = _held(request, healed, plan)
+    if world.vm.saved and (held.steps or state == "reverted"):
+        raise memory_saved(world.vm, "its snapshots stay as they are")
+    return held
 
 
 def _healed(world: SnapshotWorld) -> tuple[tuple[Step, ...], SnapshotWorld]:

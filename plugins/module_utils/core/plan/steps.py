@@ -172,6 +172,13 @@ class Start(Step):
 
 
 @dataclass(frozen=True)
+class DropSaved(Step):
+    """Gives up the memory that the host keeps of a VM that is off."""
+
+    vm_id: str
+
+
+@dataclass(frozen=True)
 class Resume(Step):
     """Lets a paused VM go on."""
 

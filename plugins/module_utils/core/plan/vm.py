@@ -124,7 +124,7 @@ def _first_start(request: VmRequest, vm: VmFacts) -> Plan[VmFacts] | None:
     owed = vm.phase is Phase.RESTARTING or (vm.phase is Phase.STARTING and request.spec.start)
     if not owed or request.spec.state != "present":
         return None
-    if vm.power is Power.PAUSED:  # its host's daemon died in the midst of the start
+    if vm.power in (Power.PAUSED, Power.SHUTDOWN):  # its host's daemon died in the midst of the start, or it goes down
         return plan_power(replace(request, spec=replace(request.spec, state="started")), vm)
     if vm.is_active:
         return None

@@ -219,6 +219,7 @@ _DO: dict[type, Callable[[Host, Any], Any]] = {
     verbs.Release: lambda host, step: host.release(step.network, step.mac),
     verbs.NameReservation: _name_reservation,
     verbs.Start: lambda host, step: host.start(step.vm_id),
+    verbs.DropSaved: lambda host, step: host.drop_saved(step.vm_id),
     verbs.Resume: lambda host, step: host.resume(step.vm_id),
     verbs.Shutdown: _shutdown,
     verbs.PowerOff: lambda host, step: host.power_off(step.vm_id),

@@ -16,6 +16,7 @@ from ..model.naming import template_image
 from ..model.resources import Template, TemplateCopy
 from ..model.template_spec import TemplateSpec
 from ..model.vm import VmFacts
+from ..plan.power import memory_saved
 from ..plan.template import OnHost, SourceFacts
 from .infrastructure import Infrastructure
 from .locate import locate
@@ -100,6 +101,8 @@ def _vm_disk(infra: Infrastructure, name: str) -> tuple[Host, str]:
             "stop it first: its disk is copied at rest",
             state=vm.state,
         )
+    if vm.saved:
+        raise memory_saved(vm, "its disk is not at rest")
     host = infra.host(vm.host.name)
     path = _root_path(vm)
     for pool in host.details().pools.values():

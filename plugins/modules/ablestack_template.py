@@ -36,7 +36,8 @@ options:
       - V(present), the template is Ready on all its hosts. Where it is missing, one of O(src), O(url), O(vm) and
         O(volume) is needed.
       - V(absent), nothing of it is left on these hosts. Refused while a VM that is not expunged was made from it, or
-        anything stands on its image. All these hosts must be reachable, since any of them may use it.
+        anything stands on its image. All these hosts must be reachable, since any of them may use it. What it is made
+        of is passed over.
       - V(extracted), its image is in the file O(dest).
     type: str
     default: present

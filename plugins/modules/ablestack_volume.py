@@ -35,6 +35,8 @@ options:
       - V(attached), it is a data disk of O(vm). It is made where it is missing and its size is given.
       - V(detached), no VM has it. With O(vm), it is an error when another VM has it.
       - V(absent), it is deleted with all that is on it. Refused while a VM has it.
+      - With V(detached) and V(absent), options that say nothing there are passed over, so that a task can be turned
+        round by its state alone.
     type: str
     default: present
     choices: [present, attached, detached, absent]

@@ -38,6 +38,21 @@ def test_it_goes_and_stays_away(world: World) -> None:
     assert (again.changed, again.controller.writes) == (False, [])
 
 
+@pytest.mark.parametrize(
+    "source",
+    [
+        {"src": "/nowhere/image.qcow2", "checksum": f"sha256:{'0' * 64}"},
+        {"url": "https://images.example/image.qcow2"},
+        {"vm": "gone"},
+        {"volume": "default/gone.qcow2", "format": "raw", "os_type": "Debian"},
+    ],
+)
+def test_what_it_was_made_of_does_not_matter_any_more(world: World, source: dict[str, str]) -> None:
+    assert run(world, name="t", state="absent", **source).changed
+    assert not run(world, name="t", state="absent", **source).changed
+    assert not world.pool.volumes
+
+
 def test_only_on_the_hosts_that_are_named() -> None:
     world = make_world(hosts=2)
     assert run(world, name="tiny", state="absent", hosts=["kvm02"]).changed

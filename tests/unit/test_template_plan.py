@@ -171,7 +171,7 @@ def test_options_that_are_left_out_are_not_managed() -> None:
         {"format": "vmdk"},
         {"state": "gone"},
         {"src": "/i", "url": "http://h/i"},
-        {"src": "/i", "state": "absent"},
+        {"src": "/i", "state": "extracted", "dest": "/x"},
         {"state": "extracted"},
         {"dest": "/x"},
         {"checksum": "abc"},

@@ -64,7 +64,9 @@ class TemplateSpec:
         return {name: value for name, value in given.items() if value is not UNSET}
 
     def check(self) -> None:
-        """InvalidInput where options do not fit together."""
+        """InvalidInput where options do not fit together. Where it is to go, it does not matter what it was made of."""
+        if self.state == "absent":
+            return
         sources = [source for source in SOURCES if getattr(self, source)]
         if len(sources) > 1:
             raise invalid(f"a template has one source, not {' and '.join(sources)}")

@@ -4,13 +4,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from functional.test_vm_life import WEB, apply, thrice
 
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.errors import AblestackError
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.naming import VmNames
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.values import GIB
-from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.vm_spec import DiskSpec
+from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.vm_spec import DiskSpec, VmSpec
+from ansible_collections.ablestack.kvm.plugins.module_utils.core.usecase.vm import apply_vm
+from support.memory_calls import Killed
 from support.worlds import make_world
 
 NAMES = VmNames("web1", "68c50ae2-0000-4000-8000-000000000001")
@@ -60,3 +64,24 @@ def test_a_pool_that_is_stopped_does() -> None:
     world.state.pools["default"].active = True
     thrice(world, name="web1", state="expunged")
     assert not [name for name in world.pool.volumes if name.startswith("vm-")]
+
+
+@pytest.mark.parametrize(
+    "task", [{}, {"state": "started"}, {"state": "stopped", "root_disk_size": 2 * GIB}, {"state": "reinstalled"}]
+)
+@pytest.mark.usefixtures("waiting_takes_no_time")
+def test_a_vm_that_a_killed_expunge_had_only_claimed_gets_its_name_back(task: dict[str, Any]) -> None:
+    world = make_world()
+    apply(world, **WEB, autostart=True)
+    controller = world.controller()
+    controller.hosts["kvm01"].fail_at("rename", Killed(), when="after")
+    with pytest.raises(Killed), controller.infrastructure as infrastructure:
+        apply_vm(infrastructure, VmSpec(name="web1", state="expunged"))
+    (domain,) = world.state.domains.values()
+    assert domain.config.domain_name.startswith("web1.claim1-")
+    predicted = apply(world, check=True, name="web1", **task)
+    done = apply(world, name="web1", **task)
+    assert (predicted.changed, predicted.after) == (done.changed, done.after)
+    assert domain.config.domain_name == "web1"
+    assert domain.autostart
+    assert not apply(world, name="web1").changed

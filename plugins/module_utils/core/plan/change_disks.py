@@ -12,7 +12,7 @@ from ..model.plan_parts import LIVE, RESTART, Change
 from ..model.values import UNSET, gib
 from ..model.vm import DiskConfig, DiskRecord, VmConfig, VmFacts
 from ..model.vm_spec import DiskSpec
-from .disks import assign_devices, check_number, data_disk, freed
+from .disks import assign_devices, check_number, check_space, data_disk, freed
 from .edits import Edits
 from .offering import DiskSize, data_size, pool_of_disk
 from .request import Site, VmRequest
@@ -65,6 +65,7 @@ def _attached(
     site = home_of(request)
     devices = assign_devices(match.new, kept)
     plans = [data_disk(spec, device, request.catalog, site) for spec, device in zip(match.new, devices)]
+    check_space(site, plans)
     edits.first += freed(plans)
     disks = []
     for spec, device, disk in zip(match.new, devices, plans):

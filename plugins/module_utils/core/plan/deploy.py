@@ -11,10 +11,9 @@ from ..model.naming import VmNames
 from ..model.plan_parts import Change, Plan, Step
 from ..model.resources import Template, VolumeSpec
 from ..model.seed_content import SeedContent
-from ..model.values import gib
 from ..model.vm import CDROM_DEVICE, DiskConfig, DiskRecord, Mark, Phase, Power, VmConfig, VmFacts, VmRecord
 from ..model.vm_spec import VmSpec
-from .disks import DiskPlan, assign_devices, check_number, data_disk, freed
+from .disks import DiskPlan, assign_devices, check_number, check_space, data_disk, freed
 from .nics import NicPlan, address_key, one_name, plan_nic
 from .offering import Compute, DiskSize, compute_of, root_size
 from .request import Site, VmRequest
@@ -56,7 +55,7 @@ def plan_deploy(request: VmRequest, site: Site) -> Plan[VmFacts]:
         starting = replace(record, mark=Mark(Phase.STARTING, fresh.now, owner=fresh.owner))
         steps += [SetRecord(fresh.id, starting), Start(fresh.id)]
     steps.append(SetRecord(fresh.id, record))
-    _check_space(site, disks)
+    check_space(site, disks)
     power = Power.RUNNING if wants_start else Power.OFF
     predicted = VmFacts(site.host.spec, power, config, config if wants_start else None)
     return Plan((Change("vm", None, spec.name),), tuple(steps), predicted=predicted)
@@ -217,18 +216,3 @@ def _seed(request: VmRequest, names: VmNames, nics: list[NicPlan]) -> SeedConten
 def pair_keys(request: VmRequest) -> tuple[str, ...]:
     """The public keys of the key pairs that are asked for."""
     return tuple(request.catalog.ssh_key(name) for name in request.spec.ssh_key_pairs or ())
-
-
-def _check_space(site: Site, disks: list[DiskPlan]) -> None:
-    """A pool that is full already is told before anything is made; thin disks may overcommit it."""
-    needed: dict[str, int] = {}
-    for disk in disks:
-        needed[disk.record.pool] = needed.get(disk.record.pool, 0) + disk.needs
-    for name, size in needed.items():
-        pool = site.pools.get(name)
-        if pool is not None and pool.available < size:
-            raise AblestackError(
-                Code.INSUFFICIENT_CAPACITY,
-                f"pool '{name}' on host '{site.host.spec.name}' has {gib(pool.available)} of {gib(size)} GiB needed",
-                "free some space, or choose another pool or host",
-            )

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 
 from ..model.catalog import Catalog
-from ..model.errors import invalid
+from ..model.errors import AblestackError, Code, invalid
 from ..model.naming import data_volume, disk_target
 from ..model.plan_parts import Step
 from ..model.resources import VolumeSpec
@@ -108,6 +108,21 @@ def check_number(wanted: int, catalog: Catalog) -> None:
     limit = catalog.settings.max_data_disks
     if wanted > limit:
         raise invalid(f"{wanted} data disks are more than the {limit} a VM may have", "see settings.max_data_disks")
+
+
+def check_space(site: Site, disks: Iterable[DiskPlan]) -> None:
+    """A pool that is full already is told before anything is made; thin disks may overcommit it."""
+    needed: dict[str, int] = {}
+    for disk in disks:
+        needed[disk.record.pool] = needed.get(disk.record.pool, 0) + disk.needs
+    for name, size in needed.items():
+        pool = site.pools.get(name)
+        if pool is not None and pool.available < size:
+            raise AblestackError(
+                Code.INSUFFICIENT_CAPACITY,
+                f"pool '{name}' on host '{site.host.spec.name}' has {gib(pool.available)} of {gib(size)} GiB needed",
+                "free some space, or choose another pool or host",
+            )
 
 
 def assign_devices(wanted: tuple[DiskSpec, ...], taken: tuple[int, ...]) -> list[int]:

@@ -8,7 +8,8 @@ from dataclasses import replace
 
 from ..model.errors import AblestackError, Code
 from ..model.migration import half_moved
-from ..model.plan_parts import RESTART, Change, Plan
+from ..model.naming import claim_generation
+from ..model.plan_parts import LIVE, RESTART, Change, Plan
 from ..model.values import UNSET
 from ..model.vm import Mark, Phase, Power, VmFacts
 from .change import compare
@@ -16,16 +17,18 @@ from .deploy import plan_deploy
 from .edits import Edits, write_edits
 from .lifecycle import (
     heal,
+    names_of,
     not_managed,
     plan_destroy,
     plan_expunge,
     plan_recover,
+    record_of,
     restore,
 )
 from .power import off, on, plan_power, stop_steps
 from .reinstall import plan_reinstall, reinstalls
 from .request import VmRequest
-from .steps import SetRecord, Start
+from .steps import Rename, SetRecord, Start
 
 UNPLUG_TIMEOUT = 60
 """Seconds a guest gets to let a device go: one that is still booting does not hear the request yet."""
@@ -99,6 +102,17 @@ def _until(request: VmRequest) -> str:
 
 
 def _existing(request: VmRequest, vm: VmFacts) -> Plan[VmFacts]:
+    """A VM that exists. One that a killed expunge had claimed, and no more, gets back its domain's name: the lock."""
+    claimed = vm.config.domain_name
+    if not claim_generation(claimed) or vm.is_active or vm.saved:
+        return _brought_to(request, vm)
+    named = replace(vm, config=replace(vm.config, domain_name=names_of(vm).domain))
+    steps = (Rename(vm.id, named.config.domain_name), *restore(record_of(vm), named))
+    change = Change("domain_name", claimed, named.config.domain_name, LIVE)
+    return _join(Plan((change,), steps, predicted=named), _brought_to(request, named))
+
+
+def _brought_to(request: VmRequest, vm: VmFacts) -> Plan[VmFacts]:
     if reinstalls(request, vm):
         # The root disk is made anew, so nothing is compared with the present one, nor with where that came from.
         others = replace(request.spec, template=UNSET, iso=UNSET, root_disk_size=UNSET, root_disk_offering=UNSET)

@@ -249,7 +249,7 @@ def standing_on_snapshots(vm: VmFacts, disk: DiskRecord) -> bool:
 def plan_undo(request: VmRequest, vm: VmFacts) -> Plan[VmFacts]:
     """Takes back a deploy that never finished. Its data disks stay: they may be older than it."""
     # It may run: its host, which starts it when it boots itself, has booted since.
-    power = [PowerOff(vm.id)] if vm.is_active else [DropSaved(vm.id)] if vm.saved else []
+    power: list[Step] = [PowerOff(vm.id)] if vm.is_active else [DropSaved(vm.id)] if vm.saved else []
     steps = (*power, _claim(request, vm), *_removal(vm, record_of(vm)), UndefineVm(vm.id))
     return Plan((Change("state", vm.state, None),), steps, predicted=None)
 

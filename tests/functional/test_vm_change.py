@@ -43,7 +43,6 @@ def site(**sections: Any) -> World:
         "data2": {"size": 2, "max_iops": 500, "min_iops": 100},
         "custom": {"custom": True},
         "elsewhere": {"size": 2, "pool": "other"},
-        "solid": {"size": 60, "provisioning": "fat"},
     }, **sections)  # fmt: skip
     world.state.add_pool("other")
     put_template(world.pool, "rescue", ISO, format="iso")
@@ -393,16 +392,3 @@ def test_a_new_nic_has_a_mac_of_its_own_each_time_the_same() -> None:
     assert not apply(world, name="web1", networks=networks).changed
     apply(world, name="web1", networks=(LAN, DEFAULT))
     assert [nic["mac"] for nic in apply(world, name="web1", networks=networks).result["vm"]["nics"]] == first
-
-
-def test_a_fat_disk_that_does_not_fit_is_refused_before_anything_is_written() -> None:
-    world = site()
-    apply(world, **VM)
-    two = (A, B, DiskSpec("x", offering="solid"), DiskSpec("y", offering="solid"))
-    for check in (True, False):
-        controller = world.controller(check)
-        with pytest.raises(AblestackError, match="of 120 GiB needed") as refused, controller.infrastructure as infra:
-            apply_vm(infra, VmSpec(name="web1", data_disks=two, wait="none"))
-        assert refused.value.code is Code.INSUFFICIENT_CAPACITY
-        assert controller.writes == []
-    assert apply(world, name="web1", data_disks=two[:3]).changed

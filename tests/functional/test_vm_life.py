@@ -283,3 +283,11 @@ def test_a_full_pool_is_told_and_nothing_is_left_in_it(clone: str) -> None:
     assert error.value.code is Code.INSUFFICIENT_CAPACITY
     assert set(world.pool.volumes) == volumes
     assert not world.state.domains
+
+
+def test_a_fat_disk_that_does_not_fit_is_refused_before_anything_is_written() -> None:
+    world = make_world(disk_offerings={"solid": {"size": 60, "provisioning": "fat"}})
+    apply(world, **WEB)
+    two = (DiskSpec("x", offering="solid"), DiskSpec("y", offering="solid"))
+    assert code_of(world, name="web1", data_disks=two) is Code.INSUFFICIENT_CAPACITY
+    thrice(world, name="web1", data_disks=two[:1])

@@ -35,7 +35,9 @@ HOST_STORES = frozenset(
     ("define", "define_network", "define_pool", "redefine", "redefine_network", "rename", "set_record")
 )
 """Calls that need room on the disk where libvirt keeps its definitions."""
-HALF_WAY = frozenset({"clone_volume", "start", "take_snapshot", "upload"})
+HALF_WAY = frozenset(
+    ("clone_volume", "merge_layers", "restore_checkpoint", "start", "take_checkpoint", "take_snapshot", "upload")
+)
 """Calls that can be stopped half way."""
 EACH = "*"  # as the name of a call: any, be it a read or a write
 

@@ -143,6 +143,12 @@ class MemorySnapshots(Calls):
     def take_checkpoint(self, vm_id: str, name: str, description: str) -> None:
         domain = self._domain(vm_id)
         assert domain.live is not None
+        domain.power = Power.PAUSED
+        try:
+            self.interruption()
+        finally:
+            if domain.power is Power.PAUSED:
+                domain.power = Power.RUNNING  # libvirt sees to it, also when it comes up again
         kept = self._keep(domain, name, description, MEMORY, domain.live, ())
         paths = [disk.path for disk in domain.live.disks if disk.kind == "disk"]
         kept.held = {path: content_at(self.state, path) for path in paths}
@@ -154,6 +160,8 @@ class MemorySnapshots(Calls):
         kept = next(kept for kept in domain.kept if kept.facts.name == name)
         for path, content in kept.held.items():
             write(self.state, path, content)
+        _make_current(domain, "")
+        self.interruption()  # the disks have gone back, and the VM has not
         kept.facts = replace(kept.facts, config=replace(kept.facts.config, record=record))
         domain.config = domain.live = kept.facts.config
         domain.power = Power.RUNNING
@@ -200,7 +208,7 @@ class MemorySnapshots(Calls):
     @writes
     def merge_layers(self, vm_id: str, merges: tuple[Merge, ...], live: bool) -> None:
         domain = self._domain(vm_id)
-        for merge in merges:
+        for number, merge in enumerate(merges):
             assert not merge.into.rpartition("/")[2].startswith("tmpl-"), "a merge into a template"
             active = domain.live.disk(merge.target) if live and domain.live else None
             top = active.path if active else merge.top
@@ -211,11 +219,11 @@ class MemorySnapshots(Calls):
                 running = [other.live for other in self.state.domains.values() if other.active and other.live]
                 opened = {path for config in running for disk in config.disks for path in chain(self.state, disk.path)}
                 assert merge.into not in opened, "a merge beside the guest that has the image open"
-            self._merge_one(merge, images)
+            self._merge_one(merge, images, half_way=number == len(merges) // 2)
             if merge.layer == top and live:
                 _move(domain, {merge.target: merge.into})
 
-    def _merge_one(self, merge: Merge, images: list[str]) -> None:
+    def _merge_one(self, merge: Merge, images: list[str], half_way: bool) -> None:
         between = images[images.index(merge.layer) : images.index(merge.into)]
         for path in between:
             below = images[images.index(path) + 1]
@@ -223,6 +231,10 @@ class MemorySnapshots(Calls):
             others = [one for one in above if one != path and self._backing(one) == below]
             assert others == [], f"{below} is merged into, and {others} stand on it"
         written = [path for path in between if payload(self._at(path))]
+        if half_way:
+            if written:
+                write(self.state, merge.into, b"a part of what is above")
+            self.interruption()
         if written:
             write(self.state, merge.into, payload(self._at(written[0])))
         position = images.index(merge.layer)

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Callable
 
+from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.catalog import Settings
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.errors import AblestackError, Code
 
 from .memory_snapshots import content_at
@@ -95,6 +96,19 @@ def _expunged_or_recovered(world: World, results: list[Result]) -> None:
     _either("" if expunged else "running" if len(done) > 1 else "off")(world, results)
 
 
+def _taken(new: int, before: int = 0) -> Callable[[World, list[Result]], None]:
+    """So many snapshots were taken, beside those of before; whoever says that he took one did."""
+
+    def judge(world: World, results: list[Result]) -> None:
+        _text_is("A")(world, results)
+        (domain,) = (domain for domain in world.state.domains.values() if domain.config.record)
+        assert len({kept.facts.name for kept in domain.kept}) == new + before
+        assert changed(results) == new
+
+    return judge
+
+
+MOST_SNAPSHOTS = Settings().max_vm_snapshots
 NO_DISKS: dict[str, Any] = {**WEB, "data_disks": []}
 TWO = (*OFF, SECOND, vm("web2", state="stopped"), volume("spare", size=1))
 TWO_RUNNING = (*DEPLOYED, SECOND, volume("spare", size=1))
@@ -141,9 +155,16 @@ RACES: dict[str, Race] = {
         codes=(Code.INVALID_STATE, Code.NOT_FOUND, Code.INVALID_INPUT),
         ends=_either("running", "off"),
     ),
-    "take one snapshot": Race([snapshot("s1")] * 8, DEPLOYED, ends=_text_is("A")),
-    "take eight snapshots": Race([snapshot(f"s{n}") for n in range(8)], DEPLOYED, ends=_text_is("A")),
-    "take eight snapshots while off": Race([snapshot(f"s{n}") for n in range(8)], OFF, ends=_text_is("A")),
+    "take one snapshot": Race([snapshot("s1")] * 8, DEPLOYED, ends=_taken(1)),
+    "take eight snapshots": Race([snapshot(f"s{n}") for n in range(8)], DEPLOYED, ends=_taken(8)),
+    "take eight snapshots while off": Race([snapshot(f"s{n}") for n in range(8)], OFF, ends=_taken(8)),
+    "take eight snapshots of no name": Race([snapshot("")] * 8, DEPLOYED, ends=_taken(8)),
+    "take more snapshots than there may be": Race(
+        [snapshot(f"s{n}") for n in range(8)],
+        (*DEPLOYED, *(snapshot(f"before{n}") for n in range(MOST_SNAPSHOTS - 3))),
+        codes=(Code.INVALID_STATE,),
+        ends=_taken(3, MOST_SNAPSHOTS - 3),
+    ),
     "take, restore and delete snapshots": Race(
         [
             snapshot("s1", "absent"),

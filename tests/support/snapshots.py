@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.naming import template_image
@@ -84,6 +85,20 @@ def reads(world: World) -> set[str]:
     return {content_at(world.state, path).decode() for path in paths(world)}
 
 
+def tree_of(parents: Mapping[str, str]) -> dict[str, int]:
+    """How high each snapshot stands; an AssertionError where one stands on itself, or on none that there is."""
+    heights = {}
+    for name in parents:
+        below, at = [name], parents[name]
+        while at:
+            assert at in parents, f"no tree: there is no {at}"
+            assert at not in below, f"no tree: {at} stands on itself"
+            below.append(at)
+            at = parents[at]
+        heights[name] = len(below)
+    return heights
+
+
 def audit(world: World) -> None:
     """No image is missing or left over, the template is what it was, the tree is a tree, nobody is frozen."""
     domain = the_domain(world)
@@ -104,7 +119,7 @@ def audit(world: World) -> None:
     assert list(record.snapshots) == names
     assert set(record.quiesced) <= set(names)
     assert sum(kept.facts.current for kept in domain.kept) <= 1
-    assert all(kept.facts.parent in ("", *names[:index]) for index, kept in enumerate(domain.kept))
+    tree_of({kept.facts.name: kept.facts.parent for kept in domain.kept})
     if not names:
         assert [path.rpartition("/")[2] for path in paths(world)] == [
             disk.volume for disk in record.disks if disk.role in ("root", "data")

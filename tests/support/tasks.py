@@ -65,7 +65,7 @@ def vm(name: str = "", **options: Any) -> Task:
 
 
 def snapshot(name: str, state: str = "present", **options: Any) -> Task:
-    return Task("snapshot", {"vm": "web1", "name": name, "state": state, **options})
+    return Task("snapshot", {"vm": "web1", **({"name": name} if name else {}), "state": state, **options})
 
 
 def template(name: str, **options: Any) -> Task:

@@ -19,6 +19,7 @@ description:
     C(ablestack_state), C(ablestack_zone) and C(ablestack_labels). Their values are marked as unsafe - whatever is in
     them is never taken for a template.
   - A host that cannot be reached is a warning, and the VMs of the others are listed.
+  - With a cache, an answer that lacks a host or a VM is kept for five minutes at most, and its warnings are repeated.
   - Of several VMs with the same name, one that is managed and not destroyed keeps it. To the names of the others the
     beginning of their id is added, with a warning.
 extends_documentation_fragment:
@@ -56,11 +57,16 @@ options:
   address_sources:
     description:
       - Where addresses are looked for, in this order, until each network interface of a running VM has one.
-      - V(reservation), the address that the user asked for when the VM was made. This costs nothing.
+      - V(reservation), the address that the user asked for when the VM was made. This costs nothing. Where libvirt's
+        DHCP serves the network, it hands out no other. On other networks nobody knows whether the guest took it, so it
+        counts there only when no other source knows better, wherever it is in the list.
       - V(lease), what libvirt's DHCP handed out. One look for all VMs of a network.
-      - V(agent), what the guest agent says. An agent that does not answer is given up, all agents of a host together
-        after 2.5 seconds; then the next source is asked.
+      - V(agent), what the guest agent says. Only agents that are connected are asked, and only of VMs that this
+        collection made, since libvirt keeps the limit on an agent's time with the VM. One that does not answer is given
+        up, all agents of a host together after 2.5 seconds; then the next source is asked.
       - V(arp), what the host's neighbour table says.
+      - By default agents come after the sources that cost a call for each network or none, since an agent costs a call
+        for each VM, and one that hangs has to be waited for.
       - Addresses of the loopback and link-local ones are left out, and an IPv4 address is preferred.
     type: list
     elements: str
@@ -85,7 +91,10 @@ options:
       - Values that fields of the VMs must have, all of them. A list of values lets any of them pass.
       - The fields are V(zone), V(pod), V(cluster), V(host), V(name), V(display_name), V(id), V(group), V(labels) (a
         dictionary), V(template), V(iso), V(compute_offering), V(affinity_groups), V(networks), V(ssh_key_pairs),
-        V(boot_type), V(boot_mode), V(tpm), V(protected), V(autostart) and V(managed).
+        V(boot_type), V(boot_mode), V(tpm), V(protected), V(autostart), V(managed), V(state), V(uri), V(cpu), V(memory)
+        (in MiB), V(dynamic_scaling), V(snapshots), V(created), V(destroyed_at) and V(expunge_at).
+      - A field without a value lists the VMs of which it is empty.
+      - With V(state), O(states) lists all unless it is given too.
       - Hosts outside of the zones, pods and clusters given are not asked at all.
     type: dict
     default: {}
@@ -93,6 +102,7 @@ options:
     description:
       - If V(true), a host that cannot be reached, a VM that cannot be read, a name that is taken twice, and a template
         that fails are errors. Otherwise the first three are warnings, and the template is passed over.
+      - Agents that there was no time to ask are a warning in both cases.
     type: bool
     default: false
 seealso:
@@ -186,6 +196,7 @@ connection: guest_agent
 
 import os
 from collections.abc import Iterable, Mapping
+from time import time
 from typing import Any
 
 from ansible.errors import AnsibleParserError
@@ -195,6 +206,7 @@ from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.errors im
 from ansible_collections.ablestack.kvm.plugins.module_utils.face.inventory import Source, host_names
 
 GROUP = "ablestack"
+INCOMPLETE_SECONDS = 300
 OPTIONS = (
     *("uri", "catalog", "states", "include_unmanaged", "address_sources", "connection", "hostvars", "filters"),
     *("hostnames", "compose", "groups", "keyed_groups", "strict"),
@@ -215,33 +227,40 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
         options = {name: self.get_option(name) for name in OPTIONS}
         # as it is written: Ansible would make it absolute from the current folder
         options["catalog_file"] = config.get("catalog_file")
+        if "states" not in config and "state" in (options["filters"] or {}):
+            options["states"] = []  # the filter says which
         try:
             source = Source(options, os.path.dirname(os.path.abspath(path)), os.environ)
-            vms, warnings = self._vms(source, path, cache)
-            self._add(source, vms, warnings, options)
+            self._add(source, self._answer(source, path, cache), options)
         except AblestackError as error:
             raise AnsibleParserError(error.sentence) from None
 
-    def _vms(self, source: Source, path: str, cache: bool) -> tuple[list[dict[str, Any]], list[str]]:
-        """From the cache where it knows, else from the hosts. An answer that lacks a host is not kept."""
+    def _answer(self, source: Source, path: str, cache: bool) -> dict[str, Any]:
+        """The VMs and the warnings, from the cache where it knows, else from the hosts."""
         caching, key = self.get_option("cache"), self.get_cache_key(path)
         if caching and cache:
             kept = self._cache.get(key)
-            if isinstance(kept, Mapping) and kept.get("asked") == source.asked:
-                return kept["vms"], []
+            if isinstance(kept, Mapping) and kept.get("asked") == source.asked and _is_fresh(kept):
+                return dict(kept)
         outcome = source.read()
-        if caching and not outcome.warnings:
-            self._cache[key] = {"asked": source.asked, "vms": outcome.result["vms"]}
-        return outcome.result["vms"], list(outcome.warnings)
+        left_out = list(outcome.result["left_out"])
+        told = [text for text in outcome.warnings if text not in left_out]
+        vms = outcome.result["vms"]
+        answer = {"asked": source.asked, "at": time(), "vms": vms, "left_out": left_out, "told": told}
+        if caching:
+            self._cache[key] = answer
+        return answer
 
-    def _add(self, source: Source, vms: list[dict[str, Any]], warnings: list[str], options: Mapping[str, Any]) -> None:
-        every = [unsafe(source.all_variables(vm)) for vm in vms]
-        chosen = [(self._name(options["hostnames"], variables), vm) for variables, vm in zip(every, vms)]
+    def _add(self, source: Source, answer: Mapping[str, Any], options: Mapping[str, Any]) -> None:
+        every = [unsafe(source.all_variables(vm)) for vm in answer["vms"]]
+        chosen = [(self._name(options["hostnames"], variables), vm) for variables, vm in zip(every, answer["vms"])]
         names, clashes = host_names(chosen)
-        for warning in warnings + clashes:
+        for problem in (*answer["left_out"], *clashes):
             if options["strict"]:
-                raise AnsibleParserError(warning)
-            self.display.warning(warning)
+                raise AnsibleParserError(problem)
+            self.display.warning(problem)
+        for text in answer["told"]:
+            self.display.warning(text)
         self.inventory.add_group(GROUP)
         for name, variables in zip(names, every):
             host = self.inventory.add_host(unsafe(name), group=GROUP)
@@ -279,6 +298,11 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
             if self.get_option("strict"):
                 raise AnsibleParserError(f"the template '{template}' in hostnames fails: {error}") from None
             return ""
+
+
+def _is_fresh(kept: Mapping[str, Any]) -> bool:
+    """An answer that lacks a host or a VM is soon asked for again: it may be back."""
+    return not kept["left_out"] or time() < kept["at"] + INCOMPLETE_SECONDS
 
 
 def unsafe(value: Any) -> Any:

@@ -32,7 +32,7 @@ def test_a_listing_costs_one_call_a_host_and_one_a_vm(site: Site) -> None:
         site.add(f"vm{number}", ip=f"192.168.122.{number + 10}")
         site.add(f"off{number}", host="kvm02", power=Power.OFF)
     assert len(site.list()) == 10
-    assert sorted(site.calls) == ["addresses"] * 5 + ["domains"] * 3 + ["glance"] * 10
+    assert sorted(site.calls) == ["domains"] * 3 + ["glance"] * 10  # a reservation is in the record
     assert site.names(states=("Running",)) == [f"vm{number}" for number in range(5)]
     assert site.calls.count("glance") == 5  # the listing tells that the others do not run
     assert not any(host.writes for host in site.controller.hosts.values())
@@ -61,6 +61,41 @@ def test_sources_are_asked_in_order_and_only_while_something_is_missing(site: Si
     assert site.addresses("lease", "reservation")["asked"] == "192.168.122.11"
     assert set(site.addresses("arp").values()) == {""}
     assert site.calls.count("leases") == 0
+
+
+def test_what_was_asked_for_where_nobody_reserves_it_counts_last(site: Site) -> None:
+    says(site.add("moved", network="lan", ip="10.0.0.5"), "10.0.0.77")
+    site.add("silent", network="lan", ip="10.0.0.6").guest.agent = "absent"
+    site.add("off", network="lan", ip="10.0.0.7", power=Power.OFF)
+    told = {"moved": "10.0.0.77", "silent": "10.0.0.6", "off": "10.0.0.7"}
+    assert site.addresses() == site.addresses("reservation", "agent") == told
+    assert site.addresses("reservation") == {**told, "moved": "10.0.0.5"}
+    assert site.addresses("agent") == {"moved": "10.0.0.77", "silent": "", "off": ""}
+
+
+def test_only_agents_that_are_connected_are_asked(site: Site) -> None:
+    for number in range(20):
+        site.add(f"absent{number:02}").guest.agent = "absent"
+    assert set(site.addresses("agent").values()) == {""}
+    assert (site.calls.count("addresses"), site.opened.count("kvm01")) == (0, 1)  # nor is a connection made for them
+    says(site.add("told"), "192.168.122.12")
+    assert site.addresses("agent")["told"] == "192.168.122.12"
+    assert site.calls.count("addresses") == 1
+
+
+def test_agents_of_vms_of_others_are_not_asked(site: Site) -> None:
+    says(site.add("theirs", managed=False), "192.168.122.10")
+    says(site.add("ours"), "192.168.122.11")
+    found = site.outcome(Selection(states=(), unmanaged=True, sources=("agent",)))
+    assert {vm["name"]: vm["address"] for vm in found.result["vms"]} == {"theirs": "", "ours": "192.168.122.11"}
+    assert site.calls.count("addresses") == 1
+
+
+def test_a_connection_that_only_reads_asks_no_agent_and_makes_no_other(site: Site) -> None:
+    says(site.add("told"), "192.168.122.12")
+    wanted = Selection(states=(), sources=("agent",))
+    (vm,) = site.outcome_of(site.world.controller(check=True), wanted).result["vms"]
+    assert (vm["address"], sorted(site.opened)) == ("", ["kvm01", "kvm02", "kvm03"])
 
 
 def test_every_nic_is_looked_for_and_the_first_with_an_address_is_the_vms(site: Site) -> None:
@@ -180,7 +215,7 @@ def test_a_host_that_is_down_or_fails_is_a_warning(site: Site) -> None:
     site.world.down.add("kvm02")
     found = site.outcome()
     assert [vm["name"] for vm in found.result["vms"]] == ["vm1", "vm3"]
-    assert list(found.result["unreachable"]) == ["kvm02"]
+    assert found.result["left_out"] == found.warnings
     assert "kvm02" in " ".join(found.warnings)
 
 

@@ -7,8 +7,10 @@ from __future__ import annotations
 import ast
 import json
 import os
+import re
 import subprocess
 import sys
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -150,13 +152,57 @@ def test_a_cache_hit_makes_no_call(tmp_path: Path) -> None:
     assert (again["calls"], names(again)) == (0, {"off"})
 
 
-def test_an_answer_that_lacks_a_host_is_told_and_not_kept(tmp_path: Path) -> None:
-    kept = {**CATALOG, **CACHE, "cache_connection": str(tmp_path / "cache")}
-    first, second, strict = run(kept, kept, {**CATALOG, "strict": True}, down=["kvm02"])
+def test_an_answer_that_lacks_a_host_is_kept_for_a_while_with_its_warnings(tmp_path: Path) -> None:
+    folder, cache = str(tmp_path), tmp_path / "cache"
+    kept = {**CATALOG, **CACHE, "cache_connection": str(cache)}
+    first, second, strict = run(kept, kept, {**kept, "strict": True}, down=["kvm02"], folder=folder)
     assert names(first) == names(second) == {"web1", "db1"}
     assert "kvm02" in first["warnings"][0]
-    assert second["calls"] == first["calls"] > 0
+    assert second["warnings"] == first["warnings"]
+    assert first["calls"] > second["calls"] == 0
     assert "kvm02" in strict["error"]
+    (file,) = (file for file in cache.iterdir() if file.is_file())
+    text = file.read_text(encoding="utf-8")
+    (at,) = set(re.findall(r'at\\*": *([0-9.]+)', text))
+    file.write_text(text.replace(at, str(float(at) - 301)), encoding="utf-8")
+    (back,) = run(kept, folder=folder)
+    assert (names(back), back["warnings"]) == ({"web1", "web2", "db1"}, [])
+
+
+def test_agents_there_was_no_time_for_are_no_error_when_all_is_strict() -> None:
+    hung = [{"name": f"hung{number:02}", "host": "kvm01", "hangs": True} for number in range(12)]
+    (strict,) = run({**CATALOG, "strict": True, "address_sources": ["agent"]}, vms=hung)
+    assert (strict["error"], len(strict["hosts"])) == ("", 12)
+    assert "2 guest agents" in strict["warnings"][0]
+
+
+FILTERED = {
+    "an id in capitals": ({"id": "00000000-0000-0000-0000-00000000000A"}, {"ten"}),
+    "no group": (
+        {"group": None},
+        {"web2", "db1", "foreign", "dated", *(f"v{number}" for number in range(6, 10)), "ten"},
+    ),
+    "a date": ({"labels": {"maintenance": date(2025, 6, 1)}}, {"dated"}),
+    "a number": ({"memory": 512, "group": "shop"}, {"web1"}),
+    "a state": ({"state": "Stopped"}, {"off"}),
+}
+
+
+def test_filters_take_what_yaml_makes_of_values(tmp_path: Path) -> None:
+    dated = {"name": "dated", "host": "kvm01", "labels": {"maintenance": "2025-06-01"}}
+    vms = [WEB1, WEB2, DB1, {**OFF, "group": "x"}, FOREIGN]
+    vms += [{"name": f"v{number}", "host": "kvm01"} for number in range(6, 10)] + [
+        {"name": "ten", "host": "kvm01"},
+        dated,
+    ]
+    every = {**CATALOG, "include_unmanaged": True}
+    texts = [
+        yaml.safe_dump({"plugin": "ablestack.kvm.ablestack", **every, "filters": given})
+        for given, _names in FILTERED.values()
+    ]
+    answers = run(*({"file": "x.ablestack.yml", "text": text} for text in texts), vms=vms)
+    for (name, (_filters, expected)), answer in zip(FILTERED.items(), answers):
+        assert (answer["error"], names(answer)) == ("", expected), name
 
 
 WRONG = {
@@ -215,6 +261,6 @@ def test_the_examples_do_what_their_comments_say(tmp_path: Path) -> None:
         "zone_default", "cluster_default", "host_kvm01", "group_shop", "template_tiny", "offering_small",
         "network_management", "affinity_apart", "label_role_web", "state_Running",
     } <= groups  # fmt: skip
-    assert names(once["management.ablestack.yml"]) == {"web-1.default"}  # the zone of the host in memory
+    assert names(once["management.ablestack.yml"]) == {"web-1.seoul"}
     assert once["maintenance.ablestack.yml"]["groups"]["wave_2"] == ["web-2"]
     assert names(once["isolated.ablestack.yml"]) == set()

@@ -8,6 +8,7 @@ import itertools
 from typing import Any
 from uuid import UUID
 
+from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.catalog import HostSpec
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.resources import Lease
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.vm import (
     NicConfig,
@@ -23,7 +24,7 @@ from ansible_collections.ablestack.kvm.plugins.module_utils.core.usecase.invento
 )
 
 from .memory_state import MemoryDomain
-from .worlds import World, make_world
+from .worlds import Controller, World, make_world
 
 ALL = Selection(states=())
 
@@ -56,8 +57,19 @@ class Site:
         return vms
 
     def outcome(self, wanted: Selection = ALL) -> Any:
-        self.controller = self.world.controller()
-        with self.controller.infrastructure as infrastructure:
+        return self.outcome_of(self.world.controller(), wanted)
+
+    def outcome_of(self, controller: Controller, wanted: Selection = ALL) -> Any:
+        """`opened` are the hosts that were connected, each as often as it was."""
+        self.controller, self.opened = controller, []
+        open_host = controller.infrastructure._open
+
+        def opening(spec: HostSpec) -> Any:
+            self.opened.append(spec.name)
+            return open_host(spec)
+
+        controller.infrastructure._open = opening
+        with controller.infrastructure as infrastructure:
             return list_inventory(infrastructure, wanted)
 
     def names(self, **selection: Any) -> list[str]:

@@ -82,15 +82,20 @@ class MemoryHost(MemoryDevices, MemorySnapshots, MemoryNetworks, MemoryMoves, Me
     @reads
     def vm(self, ref: DomainRef) -> VmFacts:
         domain = self._domain(ref.id)
-        live = domain.live if domain.active else None
+        live = self._running(domain)
         saved = domain.saved is not None and domain.power is Power.OFF
         return VmFacts(self.spec, domain.power, domain.config, live, holds=tuple(domain.holds.values()), saved=saved)
 
     @reads
     def glance(self, ref: DomainRef) -> VmFacts:
         domain = self._domain(ref.id)
-        shown = domain.live if domain.active and domain.live else domain.config
+        shown = self._running(domain) or domain.config
         return VmFacts(self.spec, domain.power, shown, shown if domain.active else None)
+
+    @staticmethod
+    def _running(domain: MemoryDomain) -> VmConfig | None:
+        """The running definition, which tells whether the agent is connected: one that hangs is."""
+        return replace(domain.live, agent=domain.guest.agent != "absent") if domain.active and domain.live else None
 
     @reads
     def addresses(self, vm: VmFacts, sources: tuple[str, ...] = SOURCES) -> Mapping[str, tuple[str, ...]]:
@@ -102,8 +107,9 @@ class MemoryHost(MemoryDevices, MemorySnapshots, MemoryNetworks, MemoryMoves, Me
             told = domain.guest.addresses.get(nic.mac, ()) if domain.guest.agent == "present" else ()
             record = (domain.live or domain.config).record
             asked = tuple(row.ip for row in (record.nics if record else ()) if row.mac == nic.mac and row.ip)
-            known = {"lease": leased, "agent": told, "reservation": asked}
-            best = next((known[source] for source in sources if known.get(source)), ())
+            known = {"lease": leased, "agent": told, "reservation": asked if nic.leased else (), "last": asked}
+            order = (*sources, "last") if "reservation" in sources else sources
+            best = next((known[source] for source in order if known.get(source)), ())
             if best:
                 found[nic.mac] = best
         return found

@@ -155,6 +155,13 @@ def test_a_running_domain_shows_which_nics_libvirt_serves() -> None:
     assert read_live(golden("libvirt-stored.xml")) is None
 
 
+def test_a_running_domain_shows_whether_its_agent_is_connected() -> None:
+    running = golden("libvirt-running.xml")
+    connected = running.replace("state='disconnected'", "state='connected'")
+    silent = running.replace(" state='disconnected'", "")
+    assert [read_live(text).agent for text in (running, connected, silent)] == [False, True, False]
+
+
 def test_what_libvirt_stored_is_what_was_defined() -> None:
     stored = read_domain(golden("libvirt-stored.xml"))
     assert (stored.cpu_mode, stored.boot_type, stored.boot_mode, stored.virt_type) == (

@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Mapping
+from datetime import date
 from typing import Any
 
 from ..core.model.catalog import HostSpec
@@ -22,7 +23,7 @@ from .connection import EXCLUSIVE, catalog_of, open_hosts
 PREFIX = "ablestack_"
 GUEST_AGENT = "ablestack.kvm.ablestack_guest_agent"
 _NEEDED_BY_AGENT = ("id", "uri")
-_FORMAT = 1  # of what is cached
+_FORMAT = 2  # of what is cached
 
 
 class Source:
@@ -50,7 +51,7 @@ class Source:
         return repr((_FORMAT, self.catalog.hosts, self.selection))
 
     def read(self) -> Outcome:
-        """Result: `vms` (each with its `address`) and `unreachable`, as usecase.inventory has them."""
+        """Result: `vms` (each with its `address`) and `left_out`, as usecase.inventory has them."""
         reads_only = "agent" not in self.selection.sources  # libvirt lets only writers talk to agents
         with Infrastructure(self.catalog, open_hosts(reads_only), check=reads_only) as infrastructure:
             return list_inventory(infrastructure, self.selection)
@@ -105,9 +106,15 @@ def vm_fields() -> tuple[str, ...]:
 
 
 def _plain(options: Mapping[str, Any]) -> dict[str, Any]:
-    """The options without the marks that Ansible's loader puts on texts."""
+    """The options without the marks that Ansible's loader puts on texts; dates become the texts they were."""
+
+    def text_of_date(value: Any) -> str:
+        if isinstance(value, date):
+            return value.isoformat()
+        raise TypeError
+
     try:
-        plain: dict[str, Any] = json.loads(json.dumps(dict(options)))
+        plain: dict[str, Any] = json.loads(json.dumps(dict(options), default=text_of_date))
     except (TypeError, ValueError):
         raise invalid("the options are not plain data", "encrypted values and the like have no place here") from None
     return plain
@@ -122,7 +129,7 @@ def _selection(options: Mapping[str, Any]) -> Selection:
         states=tuple(options.get("states") or ()),
         unmanaged=bool(options.get("include_unmanaged")),
         sources=tuple(dict.fromkeys(ADDRESS_SOURCES if sources is None else sources)),
-        fields={name: _values(value, f"filters.{name}") for name, value in filters.items() if value is not None},
+        fields={name: _values(value, f"filters.{name}") for name, value in filters.items()},
         labels={str(name): _values(value, f"filters.labels.{name}") for name, value in labels.items()},
     )
 

@@ -41,13 +41,11 @@ class LibvirtGuests(LibvirtPower):
     def addresses(self, vm: VmFacts, sources: tuple[str, ...] = SOURCES) -> Mapping[str, tuple[str, ...]]:
         if vm.live is None:
             return {}
-        record = vm.record
         found: dict[str, tuple[str, ...]] = {}
         for source in sources:
             missing = [nic for nic in vm.live.nics if nic.mac not in found]
             if source == "reservation":
-                asked = {nic.mac: nic.ip for nic in (record.nics if record else ()) if nic.ip}
-                found.update({nic.mac: (asked[nic.mac],) for nic in missing if nic.mac in asked})
+                found = {**vm.requested_addresses(sure=True), **found}
                 continue
             if source == "lease":
                 missing = [nic for nic in missing if nic.leased]
@@ -56,6 +54,8 @@ class LibvirtGuests(LibvirtPower):
             if missing:
                 answers = self._interfaces(vm.id, source)
                 found.update({nic.mac: answers[nic.mac] for nic in missing if answers.get(nic.mac)})
+        if "reservation" in sources:
+            found = {**vm.requested_addresses(sure=False), **found}
         present = {nic.mac for nic in vm.live.nics}
         return {mac: found[mac] for mac in found if mac in present}
 

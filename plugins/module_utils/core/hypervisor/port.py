@@ -49,7 +49,8 @@ class Domains(Protocol):
     def addresses(self, vm: VmFacts, sources: tuple[str, ...] = SOURCES) -> Mapping[str, tuple[str, ...]]:
         """Addresses by MAC, from the first source that knows; the agent's time is bounded, loopback is left out.
 
-        Sources: reservation (what the user asked for, no round trip), lease, agent, arp.
+        Sources: reservation (what the user asked for, no round trip), lease, agent, arp. A reservation counts last on a
+        network where no DHCP of libvirt's sees to it.
         """
 
     def autostart(self, vm_id: str) -> bool:
@@ -383,6 +384,7 @@ class Host(Domains, Devices, Guests, Storage, Pools, Snapshots, Networks, Moves,
     """One connected KVM host. A read-only one refuses every write by itself."""
 
     spec: HostSpec
+    read_only: bool
 
     def abilities(self) -> HostFacts:
         """The cheap part of `facts` (one round trip): virt_types, firmware, tpm, machine; sizes are left at zero."""

@@ -199,6 +199,8 @@ class VmConfig:
     cpu_mode: str = ""
     disks: tuple[DiskConfig, ...] = ()
     nics: tuple[NicConfig, ...] = ()
+    agent: bool = field(default=False, compare=False)
+    """Of a running one: whether its guest agent is connected, so that it may answer."""
 
     @property
     def boot_state(self) -> tuple[str, ...]:
@@ -267,6 +269,15 @@ class VmFacts:
         if self.phase is Phase.RECOVERING:
             return self.config.domain_name == self.name.lower()
         return self.phase not in (Phase.DESTROYED, Phase.EXPUNGING)
+
+    def requested_addresses(self, sure: bool) -> dict[str, tuple[str, ...]]:
+        """What the user asked for when the VM was made, by MAC of the NICs it has now.
+
+        `sure`: only where libvirt's own DHCP sees to it. Of other networks nobody knows whether the guest took it.
+        """
+        asked = {nic.mac: (nic.ip,) for nic in (self.record.nics if self.record else ()) if nic.ip}
+        nics = (self.live or self.config).nics
+        return {nic.mac: asked[nic.mac] for nic in nics if nic.mac in asked and (nic.leased or not sure)}
 
     @property
     def state(self) -> str:

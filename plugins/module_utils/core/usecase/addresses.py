@@ -33,7 +33,8 @@ def with_addresses(
 ) -> tuple[list[VmFacts], list[str]]:
     """The VMs with their addresses, and warnings. `another` opens one more connection to the host.
 
-    A source is asked only for NICs that none before it knew, and only while the VM runs.
+    A source is asked only for NICs that none before it knew, and only while the VM runs. What the user asked for on a
+    network without a DHCP of libvirt's counts when no source knows better.
     """
     everything = list(vms)
     found: Found = {vm.id: {} for vm in everything}
@@ -44,19 +45,36 @@ def with_addresses(
             break
         if source == "lease":
             more = _leased(host, lacking)
+        elif source == "reservation":
+            more = {vm.id: vm.requested_addresses(sure=True) for vm in lacking}
         elif source == "agent":
-            more, unasked = ask_agents(lacking, another)
+            more, unasked = ask_agents(_answering(host, lacking), another)
             if unasked:
                 warnings.append(
                     f"on host '{host.spec.name}' there was no time left to ask {unasked} guest agents for addresses"
                 )
         else:
             more = _each(host, lacking, source)
-        for vm in lacking:
-            wanted = {nic.mac for nic in _nics_without(vm, found)}
-            news = {mac: ips for mac, ips in more.get(vm.id, {}).items() if ips and mac in wanted}
-            found[vm.id] = {**found[vm.id], **news}
+        _add(found, lacking, more)
+    if "reservation" in sources:
+        lacking = [vm for vm in everything if _nics_without(vm, found)]
+        _add(found, lacking, {vm.id: vm.requested_addresses(sure=False) for vm in lacking})
     return [replace(vm, addresses=found[vm.id]) if found[vm.id] else vm for vm in everything], warnings
+
+
+def _add(found: Found, vms: list[VmFacts], more: Found) -> None:
+    for vm in vms:
+        wanted = {nic.mac for nic in _nics_without(vm, found)}
+        news = {mac: ips for mac, ips in more.get(vm.id, {}).items() if ips and mac in wanted}
+        found[vm.id] = {**found[vm.id], **news}
+
+
+def _answering(host: Host, vms: list[VmFacts]) -> list[VmFacts]:
+    """Those whose agents may be asked: connected ones, by a connection that may write, and of VMs of ours.
+
+    To bound the time of an agent changes its VM, which is not for us to do to others.
+    """
+    return [] if host.read_only else [vm for vm in vms if vm.record and vm.live and vm.live.agent]
 
 
 def _nics_without(vm: VmFacts, found: Found) -> list[NicConfig]:
@@ -94,17 +112,17 @@ def _each(host: Host, vms: list[VmFacts], source: str) -> Found:
         except AblestackError:
             return {}
 
-    if source == "reservation":  # it is in the record
-        return {vm.id: one(vm) for vm in vms}
     with ThreadPoolExecutor(max_workers=_READERS) as pool:
         return {vm.id: addresses for vm, addresses in zip(vms, pool.map(one, vms))}
 
 
-def ask_agents(vms: list[VmFacts], another: Callable[[], Host], seconds: float = AGENT_SECONDS) -> tuple[Found, int]:
-    """What agents tell within that time, and how many could not be asked in it.
+def ask_agents(vms: list[VmFacts], another: Callable[[], Host]) -> tuple[Found, int]:
+    """What agents tell within AGENT_SECONDS, and how many could not be asked in it.
 
     A call that hangs is left behind in its thread: libvirt ends it, and nobody waits.
     """
+    if not vms:
+        return {}, 0
     waiting: SimpleQueue[VmFacts] = SimpleQueue()
     answers: SimpleQueue[tuple[str, Mapping[str, tuple[str, ...]]]] = SimpleQueue()
     for vm in vms:
@@ -120,7 +138,7 @@ def ask_agents(vms: list[VmFacts], another: Callable[[], Host], seconds: float =
     links = _open(another, min(AGENT_LINKS, -(-len(vms) // AGENT_CALLS)))
     if not links:
         return {}, len(vms)
-    until = monotonic() + seconds
+    until = monotonic() + AGENT_SECONDS
     workers = [link for link in links for _call in range(AGENT_CALLS)][: len(vms)]
     for link in workers:
         Thread(target=work, args=(link,), name="guest agents", daemon=True).start()

@@ -15,7 +15,7 @@ from ..model.outcome import Outcome
 from ..model.vm import VmFacts
 from ..model.vm_view import main_address, vm_view
 from .infrastructure import Infrastructure
-from .query import VmFilter, list_vms
+from .query import VmFilter, find_vms
 
 ADDRESS_SOURCES = (*SOURCES, "arp")
 """All there are, in the order in which they are asked unless the user says otherwise."""
@@ -25,6 +25,7 @@ FILTERS = (
     *PLACES,
     *("name", "display_name", "id", "group", "labels", "template", "iso", "compute_offering", "affinity_groups"),
     *("networks", "ssh_key_pairs", "boot_type", "boot_mode", "tpm", "protected", "autostart", "managed"),
+    *("state", "uri", "cpu", "memory", "dynamic_scaling", "snapshots", "created", "destroyed_at", "expunge_at"),
 )
 
 
@@ -65,20 +66,21 @@ class Selection:
 
 
 def list_inventory(infra: Infrastructure, wanted: Selection) -> Outcome:
-    """Result: `vms` as vm_view has them, each with `address` (empty where none is known), and `unreachable`.
+    """Result: `vms` as vm_view has them, by name, each with `address` (empty where none is known), and `left_out`.
 
-    `unreachable` has a sentence for every host that could not be asked. Order: by name.
+    `left_out` are those of the warnings that mean that VMs are missing.
     """
     narrowed = VmFilter(
         names=wanted.fields.get("name", ()),
-        ids=wanted.fields.get("id", ()),
+        ids=tuple(vm_id.lower() for vm_id in wanted.fields.get("id", ())),
         states=wanted.states,
         hosts=wanted.hosts(infra.catalog),
         unmanaged=wanted.unmanaged,
     )
-    found = list_vms(infra, narrowed, wanted.sources, wanted.accepts)
-    vms = [{**vm, "address": _address(vm, wanted.sources)} for vm in _each_once(found.result["vms"])]
-    return Outcome(result={**found.result, "vms": vms}, warnings=found.warnings)
+    found = find_vms(infra, narrowed, wanted.sources, wanted.accepts)
+    vms = [{**vm, "address": _address(vm, wanted.sources)} for vm in _each_once(found.vms)]
+    result = {"vms": vms, "left_out": found.left_out}
+    return Outcome(result=result, warnings=(*found.slow, *found.left_out))
 
 
 def _each_once(vms: list[dict[str, Any]]) -> list[dict[str, Any]]:

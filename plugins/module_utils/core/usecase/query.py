@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Callable
+from typing import Any, Callable
 
 from ..hypervisor.port import SOURCES, Host
 from ..model.errors import AblestackError, Code
@@ -70,24 +70,50 @@ class VmFilter:
         return all(dict(record.labels).get(key) == value for key, value in self.labels)
 
 
+@dataclass(frozen=True)
+class Listing:
+    """What was found: the VMs as vm_view has them, sorted by name, and what is lacking of them.
+
+    `unreachable` has a sentence for every host that could not be asked, `unreadable` for every VM, `slow` for every
+    host where agents were left unasked.
+    """
+
+    vms: list[dict[str, Any]]
+    unreachable: dict[str, str]
+    unreadable: tuple[str, ...]
+    slow: tuple[str, ...]
+
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """What of it means that VMs are missing."""
+        hosts = (f"host '{name}' was left out: {text}" for name, text in self.unreachable.items())
+        return (*self.unreadable, *hosts)
+
+
 Accept = Callable[[VmFacts], bool]
 
 
 def list_vms(
     infra: Infrastructure, wanted: VmFilter, sources: tuple[str, ...] = SOURCES, accept: Accept = lambda _vm: True
 ) -> Outcome:
-    """Result: `vms`, sorted by name, and `unreachable`, a sentence for every host that could not be asked.
+    """Result: `vms` and `unreachable` of find_vms, whose arguments these are."""
+    found = find_vms(infra, wanted, sources, accept)
+    result = {"vms": found.vms, "unreachable": found.unreachable}
+    return Outcome(result=result, warnings=(*found.slow, *found.left_out))
 
-    `sources` of addresses are asked in that order; `accept` has the last word, before any address is looked for.
-    """
+
+def find_vms(infra: Infrastructure, wanted: VmFilter, sources: tuple[str, ...], accept: Accept) -> Listing:
+    """`sources` of addresses are asked in that order; `accept` has the last word, before any address is looked for."""
     specs = infra.selected(wanted.zone, wanted.pod, wanted.cluster, wanted.hosts)
     found, errors = infra.on_hosts(lambda host: _on_host(infra, host, wanted, sources, accept), specs)
-    vms = [vm_view(vm) for vm in homes(vm for on_host, _warnings in found.values() for vm in on_host)]
+    vms = [vm_view(vm) for vm in homes(vm for on_host, _unreadable, _slow in found.values() for vm in on_host)]
     vms.sort(key=lambda vm: (vm["name"].lower(), vm["created"], vm["id"]))
-    unreachable = {name: error.sentence for name, error in errors.items()}
-    warnings = tuple(warning for _vms, on_host in found.values() for warning in on_host)
-    warnings += tuple(f"host '{name}' was left out: {text}" for name, text in unreachable.items())
-    return Outcome(result={"vms": vms, "unreachable": unreachable}, warnings=warnings)
+    return Listing(
+        vms,
+        {name: error.sentence for name, error in errors.items()},
+        tuple(text for _vms, unreadable, _slow in found.values() for text in unreadable),
+        tuple(text for _vms, _unreadable, slow in found.values() for text in slow),
+    )
 
 
 def read_vms(
@@ -140,9 +166,9 @@ def every_vm(
 
 def _on_host(
     infra: Infrastructure, host: Host, wanted: VmFilter, sources: tuple[str, ...], accept: Accept
-) -> tuple[list[VmFacts], list[str]]:
+) -> tuple[list[VmFacts], list[str], list[str]]:
     refs = tuple(ref for ref in host.domains() if wanted.may_match(ref))
-    vms, warnings = read_vms(host, refs, host.glance)
+    vms, unreadable = read_vms(host, refs, host.glance)
     vms = [vm for vm in vms if wanted.matches(vm) and accept(vm)]
-    vms, more = with_addresses(host, vms, sources, lambda: infra.another(host.spec.name))
-    return vms, warnings + more
+    vms, slow = with_addresses(host, vms, sources, lambda: infra.another(host.spec.name))
+    return vms, unreadable, slow

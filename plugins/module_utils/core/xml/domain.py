@@ -160,3 +160,4 @@ class DomainElement(Document):
     numa_memory = Size("cpu/numa/cell@memory")
     on_reboot = Text("on_reboot")
     on_crash = Text("on_crash")
+    agent_state = Text("devices/channel/target[@name='org.qemu.guest_agent.0']@state")

@@ -114,6 +114,7 @@ def _read(domain: DomainElement) -> VmConfig:
         cpu_mode=_cpu_mode(domain),
         disks=tuple(_disk(disk) for disk in domain.children(DiskElement, DEVICES)),
         nics=tuple(_nic(nic) for nic in domain.children(NicElement, DEVICES)),
+        agent=domain.agent_state == "connected",  # only the definition of a running domain says so
     )
 
 

@@ -155,7 +155,7 @@ class MemoryHost(MemoryDevices, MemorySnapshots, MemoryNetworks, MemoryMoves, Me
     @writes
     def rename(self, vm_id: str, domain_name: str) -> None:
         domain = self._domain(vm_id)
-        if domain.active:
+        if domain.power is not Power.OFF:
             raise AblestackError(Code.INVALID_STATE, "an active domain cannot be renamed")
         if domain.saved:
             raise AblestackError(Code.INVALID_STATE, "a domain with a managed save image cannot be renamed")
@@ -181,6 +181,8 @@ class MemoryHost(MemoryDevices, MemorySnapshots, MemoryNetworks, MemoryMoves, Me
         domain = self._domain(vm_id)
         if domain.active:
             return
+        if domain.power is Power.CRASHED:
+            raise AblestackError(Code.INVALID_STATE, "domain is already running")
         others = [other for other in self.state.domains.values() if other is not domain and other.active]
         for disk in domain.config.disks:
             if disk.path and self.state.volume_at(disk.path) is None:

@@ -11,7 +11,7 @@ from ..model.naming import VmNames, claim_generation
 from ..model.plan_parts import Change, Plan, Step
 from ..model.resources import Reservation
 from ..model.values import later
-from ..model.vm import DiskRecord, Mark, Phase, VmFacts, VmRecord
+from ..model.vm import DiskRecord, Mark, Phase, Power, VmFacts, VmRecord
 from .power import off, stop_steps, stop_timeout
 from .request import VmRequest
 from .snapshot_steps import ReleaseDisks
@@ -49,6 +49,15 @@ def not_managed(vm: VmFacts) -> AblestackError:
         Code.NOT_MANAGED,
         f"domain '{vm.config.domain_name}' on host '{vm.host.name}' was not made by this collection",
         "it is left alone: choose another name, or manage it with the tool that made it",
+    )
+
+
+def half_deployed(vm: VmFacts) -> AblestackError:
+    """Said where a VM has to be complete and its deploy was cut off."""
+    return AblestackError(
+        Code.INVALID_STATE,
+        f"VM '{vm.name}' is only half deployed",
+        "run the task that deploys it again, or destroy it",
     )
 
 
@@ -148,6 +157,8 @@ def refuse_protected(vm: VmFacts, what: str) -> None:
 def plan_recover(request: VmRequest) -> Plan[VmFacts]:
     """From Destroyed to Stopped under the old name; the newest of several, unless the id says which."""
     vm = request.existing
+    if vm is not None and vm.phase is Phase.DEPLOYING:
+        raise half_deployed(vm)
     if vm is not None:
         return _recovered(vm) if vm.phase is Phase.RECOVERING else Plan(predicted=vm)
     chosen = next((found for found in request.destroyed if found.phase in (Phase.DESTROYED, Phase.RECOVERING)), None)
@@ -249,7 +260,7 @@ def standing_on_snapshots(vm: VmFacts, disk: DiskRecord) -> bool:
 def plan_undo(request: VmRequest, vm: VmFacts) -> Plan[VmFacts]:
     """Takes back a deploy that never finished. Its data disks stay: they may be older than it."""
     # It may run: its host, which starts it when it boots itself, has booted since.
-    power: list[Step] = [PowerOff(vm.id)] if vm.is_active else [DropSaved(vm.id)] if vm.saved else []
+    power: list[Step] = [PowerOff(vm.id)] if vm.power is not Power.OFF else [DropSaved(vm.id)] if vm.saved else []
     steps = (*power, _claim(request, vm), *_removal(vm, record_of(vm)), UndefineVm(vm.id))
     return Plan((Change("state", vm.state, None),), steps, predicted=None)
 

@@ -34,10 +34,10 @@ def memory_saved(vm: VmFacts, what: str) -> AblestackError:
 
 def stop_steps(request: VmRequest, vm: VmFacts) -> tuple[Step, ...]:
     """What stops a VM: graceful with a time limit, or at once when forced. Of one that is off no memory is left."""
-    if not vm.is_active:
+    if vm.power is Power.OFF:
         return (DropSaved(vm.id),) if vm.saved else ()
     spec = request.spec
-    if spec.forced:
+    if spec.forced or vm.power is Power.CRASHED:  # nobody is there to be asked
         return (PowerOff(vm.id),)
     # a paused guest hears nothing
     resumed = (Resume(vm.id),) if vm.power is Power.PAUSED else ()
@@ -53,13 +53,13 @@ def stop_timeout(request: VmRequest) -> int:
 def plan_power(request: VmRequest, vm: VmFacts) -> Plan[VmFacts]:
     """Only the power of it; `present` leaves that alone."""
     spec, state = request.spec, request.spec.state
-    if state == "stopped" and vm.is_active:
+    if state == "stopped" and vm.power is not Power.OFF:
         return _power(vm, stop_steps(request, vm), off(vm))
     if state == "stopped" and vm.saved and spec.forced:
         return Plan((Change("saved_memory", "kept", None, LIVE),), stop_steps(request, vm), predicted=off(vm))
     if state == "started" and vm.power is Power.PAUSED:
         return _power(vm, (Resume(vm.id),), replace(vm, power=Power.RUNNING))
-    if state in ("started", "restarted") and vm.power is Power.SHUTDOWN:
+    if state in ("started", "restarted") and vm.power in (Power.SHUTDOWN, Power.CRASHED):
         return _power(vm, (*stop_steps(request, vm), Start(vm.id)), on(vm))
     if state in ("started", "restarted") and not vm.is_active:
         anew = stop_steps(request, vm) if state == "restarted" and spec.forced else ()

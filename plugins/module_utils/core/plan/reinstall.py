@@ -12,7 +12,7 @@ from dataclasses import replace
 from ..model.errors import AblestackError, Code
 from ..model.plan_parts import RESTART, Change, Plan, Step
 from ..model.values import gib
-from ..model.vm import DiskRecord, Mark, Phase, VmFacts, VmRecord
+from ..model.vm import DiskRecord, Mark, Phase, Power, VmFacts, VmRecord
 from .deploy import boot_of, root_disk
 from .edits import Edits, snapshots_exist, write_edits
 from .lifecycle import names_of, refuse_protected
@@ -82,7 +82,7 @@ def _runs(request: VmRequest, vm: VmFacts) -> bool:
 
 def _stop(request: VmRequest, vm: VmFacts) -> list[Step]:
     """A guest that does not go down must not be taken for half reinstalled: until it is off, it is but restarting."""
-    if not vm.is_active or vm.record is None:
+    if vm.power is Power.OFF or vm.record is None:
         return []
     mark = Mark(Phase.RESTARTING, request.fresh.now, owner=request.fresh.owner)
     return [SetRecord(vm.id, replace(vm.record, mark=mark)), *stop_steps(request, vm)]

@@ -16,6 +16,7 @@ from .change import compare
 from .deploy import plan_deploy
 from .edits import Edits, write_edits
 from .lifecycle import (
+    half_deployed,
     heal,
     names_of,
     not_managed,
@@ -58,11 +59,7 @@ def _deploy(request: VmRequest) -> Plan[VmFacts]:
     """A missing VM; one whose deploy was killed half way is taken back by the use case before it comes here."""
     vm = request.existing
     if vm is not None:
-        raise AblestackError(
-            Code.INVALID_STATE,
-            f"VM '{vm.name}' is only half deployed",
-            "run the task that deploys it again, or destroy it",
-        )
+        raise half_deployed(vm)
     if not request.spec.deploys:
         raise missing(request)
     if request.site is None:

@@ -15,6 +15,7 @@ from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.values im
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.vm import DiskConfig
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.usecase import snapshot
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.usecase.snapshot_query import list_snapshots
+from support.memory_calls import Killed
 from support.snapshots import WEB, audit, fill, make_web, paths, reads, run, snap, the_domain, vm
 from support.worlds import World, put_template
 
@@ -280,6 +281,17 @@ def test_disks_that_are_kept_are_whole_after_an_expunge() -> None:
     from support.memory_snapshots import content_at
 
     assert content_at(world.state, path) == b"D"
+
+
+def test_a_snapshot_that_was_never_taken_keeps_no_disk_from_another_vm() -> None:
+    """Its name is in the record of the VM, which was killed just before, and never had another task on snapshots."""
+    world = make_web(start=False)
+    controller = world.controller()
+    controller.hosts["kvm01"].fail_at("take_snapshot", Killed())
+    with pytest.raises(Killed):
+        run(controller, "s1")
+    vm(world, name="web1", state="destroyed")
+    assert vm(world, **{**WEB, "name": "web2", "data_disks": (WEB["data_disks"][0],)}).changed
 
 
 def test_recovered_with_its_snapshots() -> None:

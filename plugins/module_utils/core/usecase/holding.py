@@ -19,6 +19,7 @@ from ..hypervisor.port import Host
 from ..model.errors import AblestackError, Code
 from ..model.values import time_text
 from ..model.vm import Hold, Mark, VmFacts
+from .layering import with_snapshots
 from .owner import current_owner, is_abandoned
 from .query import every_vm
 
@@ -86,6 +87,8 @@ def _unchanged(host: Host, vm: VmFacts) -> None:
     """What was planned for the VM as it was found is right only as long as it is that."""
     ref = host.domain(vm.id)
     now = host.vm(ref) if ref else None
+    if now is not None and now.config != vm.config:
+        now = with_snapshots(host, now)  # so it may have been found, where the record names one that was never taken
     if now is None or now.config != vm.config or now.is_active != vm.is_active:
         raise _conflict(vm, f"VM '{vm.name}' was changed by somebody else meanwhile")
 

@@ -349,7 +349,7 @@ def test_round_trips_of_writing(host: Any) -> None:
         host.set_record(ID, FULL_RECORD)
         assert trips.take() == ["virDomainSetMetadata"]
         host.start(ID)
-        assert trips.take() == ["virDomainCreate", "virDomainAgentSetResponseTimeout"]
+        assert trips.take() == ["virDomainCreate"]
         host.set_record(ID, FULL_RECORD)
         assert trips.take() == ["virDomainSetMetadata"]
         host.redefine(WEB, replace(WEB, record=FULL_RECORD))

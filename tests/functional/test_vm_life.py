@@ -75,6 +75,17 @@ def test_a_deploy_runs_the_vm_with_everything_that_was_asked_for() -> None:
     ]
 
 
+def test_what_a_deploy_asks_of_a_host_that_is_known() -> None:
+    world = make_world()
+    apply(world, **{**WEB, "name": "web0"})
+    controller = world.controller()
+    with controller.infrastructure as infrastructure:
+        apply_vm(infrastructure, VmSpec(**{"wait": "none", **WEB}))
+    calls = [name for name, _arguments in controller.hosts["kvm01"].calls]
+    written = calls[calls.index("define") :]
+    assert written == ["define", *["create_volume"] * 2, "upload", "set_record", "start", "set_record", "glance"]
+
+
 def test_without_start_it_is_stopped_and_complete() -> None:
     world = make_world()
     assert thrice(world, **WEB, start=False).result["vm"]["state"] == "Stopped"

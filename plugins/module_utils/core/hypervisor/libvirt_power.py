@@ -122,7 +122,6 @@ class LibvirtPower(Session):
                     raise
         self._running[vm_id] = True
         self._bounded.discard(vm_id)  # the limit ends with the process
-        self._bound_agent(vm_id)
 
     def drop_saved(self, vm_id: str) -> None:
         domain = self._domain(vm_id)

@@ -16,7 +16,7 @@ from ..model.errors import AblestackError, Code
 from ..model.outcome import Incomplete, Outcome
 from ..model.plan_parts import Plan, Step
 from ..model.values import time_text
-from ..model.vm import Phase, VmFacts
+from ..model.vm import DomainRef, Phase, VmFacts
 from ..model.vm_spec import VmSpec
 from ..model.vm_view import diff_view, restart_required, vm_view
 from ..plan.deploy import pair_keys
@@ -159,7 +159,8 @@ def carry_out(infra: Infrastructure, task: VmTask) -> VmFacts | None:
         if not came_second(error):  # then another process works on it, and this one never did
             disown(host, at.id, bool(error.details.get("crashed")))
         raise
-    return _read(host, at.id) or plan.predicted  # it may have moved on right after
+    seen = _glance(host, at) if deploying and at.is_active else _read(host, at.id)
+    return seen or plan.predicted  # it may have moved on right after
 
 
 def _defined(infra: Infrastructure, host: Host, task: VmTask) -> None:
@@ -243,6 +244,16 @@ def _before(request: VmRequest, plan: Plan[VmFacts]) -> VmFacts | None:
         return request.existing
     about = plan.predicted.id if plan.predicted else ""
     return next((vm for vm in request.destroyed if vm.id == about), None)
+
+
+def _glance(host: Host, started: VmFacts) -> VmFacts | None:
+    """A VM that has just been started: what is stored and what runs are still the same."""
+    try:
+        return host.glance(DomainRef(started.id, started.config.domain_name, started.power))
+    except AblestackError as error:
+        if error.code is Code.NOT_FOUND:
+            return None
+        raise
 
 
 def _read(host: Host, vm_id: str) -> VmFacts | None:

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.errors import AblestackError
+from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.errors import AblestackError, Code
+from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.vm import VmFacts
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.usecase.template_query import list_all_templates
 from support.memory_state import MemoryVolume
 from support.templates import IMAGE, OTHER, contents, put_overlay, put_vm, run, sha256
-from support.worlds import World, make_world, put_template
+from support.worlds import Controller, World, make_world, put_template
 
 VM_ID = "11111111-2222-4333-8444-555555555555"
 
@@ -82,6 +83,28 @@ def test_never_while_something_uses_it(world: World, forced: bool, check: bool) 
         host.state.domains.clear()
         world.pool.volumes.pop("web.qcow2", None)
     assert run(world, name="t", state="absent").changed
+
+
+def test_a_domain_that_cannot_be_read_stands_in_the_way_of_nothing_but_deleting(world: World) -> None:
+    put_vm(world.controller().hosts["kvm01"], "newer", VM_ID)
+
+    def task() -> Controller:
+        controller = world.controller()
+        host = controller.hosts["kvm01"]
+
+        def refused(_ref: object) -> VmFacts:
+            raise AblestackError(Code.UNSUPPORTED, "the record of VM 'newer' is of a newer version")
+
+        host.vm = host.glance = refused  # type: ignore[method-assign]
+        return controller
+
+    with task().infrastructure as infrastructure:
+        listed = list_all_templates(infrastructure)
+    assert [template["name"] for template in listed.result["templates"]] == ["t"]
+    assert ["newer version" in warning for warning in listed.warnings] == [True]
+    assert not run(world, controller=task(), name="t").changed
+    refused = run(world, controller=task(), name="t", state="absent")
+    assert (refused.code, refused.controller.writes) == ("InvalidState", [])
 
 
 def test_a_volume_in_another_pool_counts(world: World) -> None:

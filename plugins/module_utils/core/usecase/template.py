@@ -21,9 +21,10 @@ from ..model.values import time_text
 from ..plan import template as plans
 from ..plan.template import Follow, OnHost, SourceFacts
 from .infrastructure import Infrastructure
+from .query import every_vm
 from .template_copy import Origin, upload_image
 from .template_hosts import as_mates_see, carry_out, on_host, sharing_groups
-from .template_lookup import all_vms, find_template, users_of, volumes_on
+from .template_lookup import find_template, users_of, volumes_on
 from .template_source import FileSource, open_source
 
 Errors = Mapping[str, AblestackError]
@@ -150,7 +151,7 @@ def _with_standing(infra: Infrastructure, found: dict[str, OnHost], names: list[
 
 def _standing(host: Host, on: OnHost) -> OnHost:
     """The users by their stored definitions too, and what would break without the image, be it whole or not."""
-    vms = all_vms(host)
+    vms = every_vm(host)
     standing: list[str] = []
     for kind in TEMPLATE_FORMATS:
         image = template_image(on.copy.name, kind)

@@ -20,8 +20,9 @@ from ..plan.power import memory_saved
 from ..plan.template import OnHost, SourceFacts
 from .infrastructure import Infrastructure
 from .locate import locate
+from .query import every_vm
 from .template_copy import Make, Origin, clone_image, upload_image
-from .template_lookup import all_vms, find_template, users_of
+from .template_lookup import find_template, users_of
 
 
 def disk_origin(
@@ -133,7 +134,7 @@ def _volume(infra: Infrastructure, disk: str, names: list[str]) -> tuple[Host, s
                 raise
             continue
         if found:
-            active = tuple(vm for vm in all_vms(host) if vm.is_active)
+            active = [vm for vm in every_vm(host) if vm.is_active]
             for user in users_of(active, "", found.path):
                 raise AblestackError(Code.INVALID_STATE, f"VM '{user}' runs on volume '{disk}'", "stop it first")
             return host, disk

@@ -19,7 +19,8 @@ from ..model.template_spec import TemplateSpec
 from ..model.template_view import template_view
 from .digest import Digest
 from .infrastructure import Infrastructure
-from .template_lookup import all_vms, find_template, users_of
+from .template_hosts import on_host
+from .template_lookup import find_template
 
 _CHUNK = 1024 * 1024
 
@@ -31,7 +32,7 @@ def extract_template(infra: Infrastructure, spec: TemplateSpec, hosts: Iterable[
     same = _is_same(dest, template)
     if not same and not infra.check:
         _fetch(host, template, dest)
-    view = template_view([copy], users_of(all_vms(host, stored=False), spec.name, copy.path))
+    view = template_view([copy], on_host(host, copy).used_by)
     after = {"dest": dest, "checksum": template.checksum}
     return Outcome(not same, after if same else {}, after, {"template": view, "dest": dest})
 

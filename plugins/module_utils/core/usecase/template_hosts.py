@@ -14,15 +14,17 @@ from ..model.resources import TemplateCopy
 from ..model.storage import groups_sharing
 from ..plan.template import Act, CopyImage, Follow, OnHost, RemoveTemplate, WriteDescriptor, in_use
 from .infrastructure import Infrastructure
+from .query import every_vm, read_vms
 from .template_copy import Origin, bring_template, remove_template, rewrite_descriptor
-from .template_lookup import all_vms, find_template, users_of
+from .template_lookup import find_template, users_of
 
 Groups = tuple[tuple[str, ...], ...]
 
 
-def on_host(host: Host, copy: TemplateCopy, stored: bool = False) -> OnHost:
-    """The copy, and who uses it there; `stored` asks the stored definitions too."""
-    return OnHost(copy, users_of(all_vms(host, stored), copy.name, copy.path))
+def on_host(host: Host, copy: TemplateCopy, doomed: bool = False) -> OnHost:
+    """The copy, and who uses it there. Before it is deleted, all definitions count, and each has to be readable."""
+    vms = every_vm(host) if doomed else read_vms(host, host.domains(), host.glance)[0]
+    return OnHost(copy, users_of(vms, copy.name, copy.path))
 
 
 def sharing_groups(infra: Infrastructure, found: Mapping[str, OnHost], first: str = "") -> Groups:
@@ -107,6 +109,6 @@ def _removed_with(step: RemoveTemplate, steps: Iterable[Step]) -> dict[str, Temp
 def _still_unused(infra: Infrastructure, copies: Mapping[str, TemplateCopy]) -> None:
     """A VM is defined before its disk is made, so the definitions tell of every newcomer."""
     specs = [infra.catalog.host(name) for name in copies]
-    found, errors = infra.on_hosts(lambda host: on_host(host, copies[host.spec.name], stored=True), specs)
+    found, errors = infra.on_hosts(lambda host: on_host(host, copies[host.spec.name], doomed=True), specs)
     for error in (*errors.values(), *(refusal for on in found.values() for refusal in in_use(on))):
         raise error

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from ..hypervisor.port import Host
 from ..model.errors import AblestackError, Code
 from ..model.naming import (
@@ -90,22 +92,7 @@ def _read_descriptor(host: Host, name: str) -> Template:
     return template
 
 
-def all_vms(host: Host, stored: bool = True) -> tuple[VmFacts, ...]:
-    """Every domain of the host, ours or not; one that is gone meanwhile is left out.
-
-    Without `stored`, a running one is read at half the price and shows only what it runs with.
-    """
-    found = []
-    for ref in host.domains():
-        try:
-            found.append(host.vm(ref) if stored else host.glance(ref))
-        except AblestackError as error:
-            if error.code is not Code.NOT_FOUND:
-                raise
-    return tuple(found)
-
-
-def users_of(vms: tuple[VmFacts, ...], name: str, path: str = "") -> tuple[str, ...]:
+def users_of(vms: Iterable[VmFacts], name: str, path: str = "") -> tuple[str, ...]:
     """The names of the VMs that came from the template `name` and are not expunged yet, or have a disk at `path`."""
     return tuple(sorted({vm.name for vm in vms if _uses(vm, name, path)}))
 

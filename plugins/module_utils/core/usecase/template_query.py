@@ -10,7 +10,8 @@ from ..model.outcome import Outcome
 from ..model.resources import TemplateCopy
 from ..model.template_view import template_view
 from .infrastructure import Infrastructure
-from .template_lookup import all_vms, find_template, list_templates, users_of
+from .query import read_vms
+from .template_lookup import find_template, list_templates, users_of
 
 Rows = list[tuple[TemplateCopy, tuple[str, ...]]]
 
@@ -28,17 +29,20 @@ def list_all_templates(
     if not found:
         sentences = "; ".join(sentence.rstrip(".") for sentence in unreachable.values())
         raise AblestackError(Code.HOST_UNAVAILABLE, sentences, "no host could be asked for its templates")
-    rows = [row for on_host in found.values() for row in on_host]
+    rows = [row for on_host, _unreadable in found.values() for row in on_host]
     templates = []
     for name in sorted({copy.name for copy, _users in rows}):
         copies = [(copy, users) for copy, users in rows if copy.name == name]
         view = template_view([copy for copy, _users in copies], [vm for _copy, users in copies for vm in users])
         templates += [view] if view else []
-    warnings = tuple(f"host '{name}' was left out: {text}" for name, text in unreachable.items())
+    warnings = tuple(warning for _rows, unreadable in found.values() for warning in unreadable)
+    warnings += tuple(f"host '{name}' was left out: {text}" for name, text in unreachable.items())
     return Outcome(result={"templates": templates, "unreachable_hosts": unreachable}, warnings=warnings)
 
 
-def _on_host(host: Host, names: tuple[str, ...]) -> Rows:
+def _on_host(host: Host, names: tuple[str, ...]) -> tuple[Rows, list[str]]:
+    """The copies with who uses them, and what could not be read."""
     copies = [find_template(host, name) for name in names] if names else list(list_templates(host))
-    vms = all_vms(host, stored=False) if any(copy.volumes for copy in copies) else ()
-    return [(copy, users_of(vms, copy.name, copy.path)) for copy in copies]
+    refs = host.domains() if any(copy.volumes for copy in copies) else ()
+    vms, unreadable = read_vms(host, refs, host.glance)
+    return [(copy, users_of(vms, copy.name, copy.path)) for copy in copies], unreadable

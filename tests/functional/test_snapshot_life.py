@@ -259,6 +259,36 @@ def test_the_tree_as_data_and_as_text() -> None:
     assert lines[3].startswith("    └── two *  ")
 
 
+def test_a_vm_that_cannot_be_read_is_not_said_to_be_missing_and_one_that_goes_hides_no_other() -> None:
+    world = make_web(start=False)
+    snap(world, "base")
+    controller = world.controller()
+    host = controller.hosts["kvm01"]
+    errors = {"vm": (Code.UNSUPPORTED, "its record is of a newer version")}
+
+    def refusing(verb: str) -> Any:
+        real = getattr(host, verb)
+
+        def call(*arguments: Any) -> Any:
+            if verb in errors:
+                raise AblestackError(*errors[verb])
+            return real(*arguments)
+
+        return call
+
+    for verb in ("vm", "snapshot_facts"):
+        setattr(host, verb, refusing(verb))
+    with controller.infrastructure as infrastructure:
+        assert "newer version" in " ".join(list_snapshots(infrastructure).warnings)
+        with pytest.raises(AblestackError, match="newer version") as error:
+            list_snapshots(infrastructure, vm="web1")
+        assert error.value.code is Code.INVALID_STATE
+        errors = {"snapshot_facts": (Code.NOT_FOUND, "it is gone")}
+        assert list_snapshots(infrastructure).result["trees"] == []
+        errors = {}
+        assert len(list_snapshots(infrastructure).result["trees"]) == 1
+
+
 def test_disks_that_are_kept_are_whole_after_an_expunge() -> None:
     world = make_web()
     fill(world, "A")

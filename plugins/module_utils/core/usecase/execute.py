@@ -100,7 +100,7 @@ def _claim(host: Host, step: verbs.Claim) -> None:
 
 
 def _current(host: Host, vm_id: str) -> Any:
-    ref = next((ref for ref in host.domains() if ref.id == vm_id), None)
+    ref = host.domain(vm_id)
     return host.vm(ref) if ref else None
 
 

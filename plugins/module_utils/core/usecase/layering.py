@@ -95,7 +95,7 @@ def with_snapshots(host: Host, vm: VmFacts) -> VmFacts:
 
 def current_vm(host: Host, vm_id: str) -> VmFacts:
     """The VM as it is now; NotFound where it is gone."""
-    ref = next((ref for ref in host.domains() if ref.id == vm_id), None)
+    ref = host.domain(vm_id)
     if ref is None:
         raise AblestackError(Code.NOT_FOUND, f"VM {vm_id} is gone", "somebody removed it meanwhile")
     return host.vm(ref)

@@ -69,7 +69,7 @@ def _copy_volume(infra: Infrastructure, host: Host, step: verbs.CopyVolume) -> N
     """The file as it is, whatever format it has; it stands on the same template there."""
     source = infra.host(step.source)
     sent = Digest()
-    size = Digest().drain(source.download(step.pool, step.volume)).size
+    size = _volume(source, step.pool, step.volume).file_size
     host.create_volume(VolumeSpec(step.pool, step.volume, size, format="raw"))
     host.upload(step.pool, step.volume, sent.passing(source.download(step.pool, step.volume)))
     got = Digest().drain(host.download(step.pool, step.volume))

@@ -4,7 +4,9 @@
 
 from __future__ import annotations
 
+import socket
 from dataclasses import replace
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -16,8 +18,8 @@ from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.resources
     Reservation,
 )
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.vm_spec import NicSpec, VmSpec
+from ansible_collections.ablestack.kvm.plugins.module_utils.core.usecase import waiting
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.usecase.vm import apply_vm
-from ansible_collections.ablestack.kvm.plugins.module_utils.core.usecase.waiting import _default_nic
 from support.fleets import fleet
 from support.memory_calls import Killed
 from support.memory_state import MemoryNetwork
@@ -328,4 +330,31 @@ def test_a_wait_for_an_address_is_one_for_that_of_the_default_nic() -> None:
     with asked.infrastructure as infrastructure:
         host = infrastructure.host("kvm01")
         facts = host.vm(host.domain(vm.config.id))
-        assert _default_nic(facts) == default["mac"]
+        assert waiting._default_nic(facts) == default["mac"]
+
+
+@pytest.mark.parametrize(("banner", "reached"), [(b"SSH-2.0-test\r\n", True), (b"HTTP/1.1 400\r\n", False)])
+def test_who_answers_with_sshs_banner_at_a_fixed_address_has_it(
+    monkeypatch: pytest.MonkeyPatch, banner: bytes, reached: bool
+) -> None:
+    """Neither a lease nor an agent tells of an address that cloud-init set in a guest without agent."""
+    world = make_world()
+    (nic,) = run(world.controller(), networks=(NicSpec("lan"),)).result["vm"]["nics"]
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        monkeypatch.setattr(waiting, "_SSH_PORT", server.getsockname()[1])
+
+        def answer() -> None:
+            connection, _address = server.accept()
+            with connection:
+                connection.sendall(banner)
+
+        answering = Thread(target=answer)
+        answering.start()
+        with world.controller().infrastructure as infrastructure:
+            host = infrastructure.host("kvm01")
+            monkeypatch.setattr(
+                host, "addresses", lambda _vm, sources: {nic["mac"]: ("127.0.0.1",)} if "reservation" in sources else {}
+            )
+            facts = host.vm(host.domain(next(iter(world.state.domains))))
+            assert waiting._ssh(host, facts) is reached
+        answering.join()

@@ -10,7 +10,7 @@ import time
 from dataclasses import replace
 from typing import Callable
 
-from ..hypervisor.port import Host
+from ..hypervisor.port import SOURCES, Host
 from ..model.errors import AblestackError, Code
 from ..model.vm import VmFacts
 from .staying import has_left, staying_on
@@ -99,8 +99,8 @@ def _agent(host: Host, vm: VmFacts) -> bool:
     return host.agent_ping(vm.id, _CALL)
 
 
-def _address(host: Host, vm: VmFacts) -> str:
-    found = host.addresses(vm, _PROOFS).get(_default_nic(vm), ())
+def _address(host: Host, vm: VmFacts, sources: tuple[str, ...] = _PROOFS) -> str:
+    found = host.addresses(vm, sources).get(_default_nic(vm), ())
     return next((ip for ip in found if ":" not in ip), found[0] if found else "")
 
 
@@ -116,19 +116,23 @@ def _ip(host: Host, vm: VmFacts) -> bool:
 
 
 def _ssh(host: Host, vm: VmFacts) -> bool:
-    """By network where there is a route from here, else by asking the guest whether something listens on port 22."""
-    address = _address(host, vm)
-    if address:
-        try:
-            with socket.create_connection((address, _SSH_PORT), timeout=_CALL) as connection:
-                return connection.recv(4) == b"SSH-"
-        except OSError:
-            pass
+    """By network where there is a route from here, else by asking the guest whether something listens on port 22.
+
+    Who answers with SSH's banner has the address: so one that it was given without any DHCP is tried, too.
+    """
+    address = _address(host, vm, SOURCES)
+    if not address:
+        return False
+    try:
+        with socket.create_connection((address, _SSH_PORT), timeout=_CALL) as connection:
+            return connection.recv(4) == b"SSH-"
+    except OSError:
+        pass
     try:
         _code, table = host.agent_run(vm.id, ("cat", "/proc/net/tcp", "/proc/net/tcp6"), _CALL)
     except AblestackError:
         return False
-    return bool(address) and any(_LISTENING_SSH in line and " 0A " in line for line in table.splitlines())
+    return _ip(host, vm) and any(_LISTENING_SSH in line and " 0A " in line for line in table.splitlines())
 
 
 def _cloud_init(host: Host, vm: VmFacts) -> bool:

@@ -4,7 +4,9 @@
 
 libvirt has no lock that outlives a call. But it keeps notes under many names, one for each process here. Whoever has
 written his own and then sees no other's may go on: had anybody come before him he would see that, and whoever comes
-after him sees his. Whoever sees another takes his own back and tries again. A dead process's note counts for nothing.
+after him sees his. Whoever sees another takes his own back and tries again. A dead process's note counts for nothing,
+and who cannot see the process takes it for dead when its note is old: so a living one writes it anew, as long as a step
+of its work may last.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime, timezone
+from threading import Event, Thread
 
 from ..hypervisor.port import Host
 from ..model.errors import AblestackError, Code
@@ -26,6 +29,8 @@ from .query import every_vm
 _PATIENCE = 30.0  # seconds to wait for others
 _PAUSE = 0.2  # seconds, at the least, between two attempts
 _STEP = "Hold"  # what an error names as the step that says that nothing was begun, for others are at it
+BEAT = 240.0
+"""Seconds between two signs of life: well below the time after which a process nobody can see is taken for dead."""
 _held: set[str] = set()  # tokens of the notes that this very process has written
 
 
@@ -48,11 +53,37 @@ def _one(host: Host, vm: VmFacts, volumes: tuple[str, ...]) -> Iterator[None]:
     try:
         _take(host, vm, ours)
         _unchanged(host, vm)
-        yield
+        with beating([host], vm.id, ours):
+            yield
     finally:
         _held.discard(ours.owner.token)
         with suppress(AblestackError):
             host.let_go(vm.id, ours.owner.token)
+
+
+@contextmanager
+def beating(hosts: Collection[Host], vm_id: str, ours: Hold | None = None) -> Iterator[None]:
+    """Notes in the VM's definition, now and then, that this process still works on it; no more once that is done."""
+    note = ours or Hold(current_owner(), "")
+    ended, has_beaten = Event(), Event()
+
+    def beat() -> None:
+        while not ended.wait(BEAT):
+            has_beaten.set()
+            for host in hosts:
+                with suppress(AblestackError):  # it has no definition there yet, or libvirt is busy with it
+                    host.hold(vm_id, replace(note, since=time_text(datetime.now(timezone.utc))))
+
+    heart = Thread(target=beat, name=f"at work on {vm_id}", daemon=True)
+    heart.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        heart.join()
+        for host in hosts if has_beaten.is_set() else ():
+            with suppress(AblestackError):
+                host.let_go(vm_id, note.owner.token)
 
 
 def _take(host: Host, vm: VmFacts, ours: Hold) -> None:

@@ -17,7 +17,7 @@ from ..model.naming import claim_generation, vm_name_of
 from ..model.vm import DomainRef, Phase, VmFacts
 from ..model.vm_spec import VmSpec
 from .infrastructure import Infrastructure
-from .owner import is_abandoned
+from .owner import is_busy
 from .query import read_vms
 
 _PATIENCE = 30.0  # seconds to wait for another process that works on the same VM
@@ -195,7 +195,7 @@ def locate_settled(infra: Infrastructure, wanted: Sequence[VmSpec]) -> list[Foun
         for at, one in enumerate(found):
             if isinstance(one, AblestackError):
                 continue
-            busy = [vm for vm in one.vms if vm.record and vm.record.mark.owner and not is_abandoned(vm.record.mark)]
+            busy = [vm for vm in one.vms if is_busy(vm)]
             if busy and (infra.check or time.monotonic() > deadline):
                 found[at] = _conflict(busy[0])
             elif busy:

@@ -23,7 +23,7 @@ from ..plan.lifecycle import not_managed, record_of
 from ..plan.migrate import MoveRequest, has_arrived, plan_move, refuse_move
 from ..plan.placement import Placement
 from ..plan.request import Fresh
-from .holding import came_second
+from .holding import beating, came_second
 from .infrastructure import Infrastructure
 from .locate import Located, locate_settled
 from .moving import execute_at
@@ -157,7 +157,8 @@ def _carry_out(infra: Infrastructure, request: MoveRequest, plan: Plan[VmFacts])
     if infra.check or not plan.steps:
         return at
     try:
-        execute_at(infra, plan.steps)
+        with beating([infra.host(name) for name in {request.vm.host.name, at.host.name}], at.id):
+            execute_at(infra, plan.steps)
     except AblestackError as error:
         if not came_second(error):
             _take_back(infra, request)

@@ -11,10 +11,10 @@ from functools import cache
 from pathlib import Path
 
 from ..model.values import parse_time
-from ..model.vm import Mark, Owner
+from ..model.vm import Mark, Owner, VmFacts
 
 STALE_AFTER = timedelta(minutes=15)
-"""A mark of a process we cannot see is taken for dead after this time: longer than any one step is expected to take."""
+"""A process we cannot see is taken for dead when its last sign of life is older: several times holding.BEAT."""
 
 
 def current_owner() -> Owner:
@@ -40,6 +40,15 @@ def is_abandoned(mark: Mark, now: datetime | None = None) -> bool:
     except ValueError:  # none, or damaged: what cannot be read counts for nothing
         return True
     return (now or datetime.now(timezone.utc)) - since > STALE_AFTER
+
+
+def is_busy(vm: VmFacts) -> bool:
+    """Whether a living process works on the VM: that of its mark, which long work shows to live by a note beside it."""
+    mark = vm.record.mark if vm.record else Mark()
+    if mark.owner is None:
+        return False
+    signs = [Mark(since=note.since, owner=note.owner) for note in vm.holds if note.owner.same_process(mark.owner)]
+    return not all(is_abandoned(sign) for sign in (mark, *signs))
 
 
 def _machine() -> str:

@@ -29,7 +29,7 @@ from .holding import came_second, holding
 from .infrastructure import Infrastructure
 from .layering import current_vm, read_disks
 from .locate import locate
-from .owner import current_owner, is_abandoned
+from .owner import current_owner, is_busy
 from .staying import staying
 
 _PATIENCE = 30.0  # seconds to wait for another process that works on the same VM
@@ -144,8 +144,7 @@ def _found(infra: Infrastructure, spec: SnapshotSpec, deadline: float) -> VmFact
             raise AblestackError(
                 Code.NOT_FOUND, f"VM '{spec.vm or spec.vm_id}' does not exist", "deploy or recover it with ablestack_vm"
             )
-        mark = vm.record.mark if vm.record else None
-        if mark is None or mark.owner is None or is_abandoned(mark):
+        if not is_busy(vm):
             if vm.phase is Phase.MIGRATING:
                 raise half_moved(vm)
             return vm

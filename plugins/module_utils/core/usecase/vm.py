@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import secrets
 import uuid
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from typing import Any
@@ -26,7 +27,7 @@ from ..plan.request import Digests, Fresh, VmRequest
 from ..plan.steps import DefineVm, PowerOff, Reboot, RedefineVm, Reset, Resume, Shutdown
 from ..plan.vm import plan_vm
 from .execute import disown, execute
-from .holding import came_second, ensure_free, holding
+from .holding import beating, came_second, ensure_free, holding
 from .home import with_home
 from .infrastructure import Infrastructure
 from .locate import Located, locate_settled, name_taken, require_alone
@@ -152,7 +153,8 @@ def carry_out(infra: Infrastructure, task: VmTask) -> VmFacts | None:
         with staying(infra, task.before), holding(host, _worked_on(task), _new_volumes(task)):
             if task.before and not deploying:
                 _ensure_free(host, task)
-            execute(host, plan.steps, undo=deploying, after={DefineVm: lambda: _defined(infra, host, task)})
+            with beating([host], at.id) if deploying else nullcontext():  # one that exists is held
+                execute(host, plan.steps, undo=deploying, after={DefineVm: lambda: _defined(infra, host, task)})
     except AblestackError as error:
         if error.code is Code.ALREADY_EXISTS and error.details.get("step") == DefineVm.__name__:
             raise name_taken(at.name, at.host.name) from error

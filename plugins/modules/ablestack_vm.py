@@ -253,7 +253,9 @@ changes:
       type: str
       sample: live
 restart_required:
-  description: Whether a change takes effect only when the VM is stopped and started.
+  description:
+    - Whether a change takes effect only when the VM is stopped and started, be it an earlier one.
+    - New user data, SSH keys, addresses and another default NIC count, since the guest finds them in its seed then.
   returned: success
   type: bool
   sample: false

@@ -22,6 +22,7 @@ from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.vm import
     Power,
     VmFacts,
 )
+from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.vm_view import restart_required
 from support.round_trips import counted_round_trips
 from support.samples import FULL_RECORD, ID, vm_config
 from support.test_driver import driver_host
@@ -166,6 +167,23 @@ def test_a_definition_is_removed_but_not_from_under_a_guest(host: Any) -> None:
     host.undefine(ID)
     host.undefine(ID)
     assert [ref.id for ref in host.domains()] == [OTHERS]
+
+
+def test_a_seed_written_while_it_runs_is_in_the_stored_definition_alone_until_it_starts(host: Any) -> None:
+    host.define(WEB)
+    host.start(ID)
+    before = read(host)
+    host.redefine(before.config, replace(before.config, seeds=1))
+    host.set_record(ID, FULL_RECORD)
+    found = read(host)
+    assert found.live
+    assert (found.config.seeds, found.live.seeds, restart_required(found)) == (1, 0, True)
+    assert found.config.record == FULL_RECORD
+    host.power_off(ID)
+    host.start(ID)
+    found = read(host)
+    assert found.live
+    assert (found.config.seeds, found.live.seeds, restart_required(found)) == (1, 1, False)
 
 
 def test_power(host: Any) -> None:

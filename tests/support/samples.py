@@ -116,6 +116,8 @@ SMALL = {"cpu": 1, "max_cpu": 1, "memory": 256, "max_memory": 256}
 EDITS: dict[str, tuple[VmConfig, dict[str, Any]]] = {
     "record": (BASE, {"record": FULL_RECORD}),
     "no record": (BASE, {"record": None}),
+    "another seed": (BASE, {"seeds": 1}),
+    "yet another seed": (vm_config(seeds=1), {"seeds": 2}),
     "more memory": (BASE, {"memory": 1024, "max_memory": 1024}),
     "memory that can grow": (BASE, {"max_memory": 4096}),
     "memory that no longer grows": (vm_config(max_memory=4096), {"max_memory": 256}),

@@ -228,6 +228,12 @@ def test_no_shape_of_a_foreign_domain_is_an_error(content: str) -> None:
     assert read_live(text) is None
 
 
+def test_a_count_of_seeds_that_cannot_be_read_counts_for_nothing() -> None:
+    text = new_domain(replace(BASE, seeds=3)).text
+    assert read_domain(text).seeds == 3
+    assert read_domain(text.replace('written="3"', 'written="x"')) == replace(BASE, seeds=0)
+
+
 def test_damaged_metadata_names_its_domain_and_text_that_is_no_xml_is_ours_to_explain() -> None:
     damaged = new_domain(BASE).text.replace('version="1"', 'version="x"')
     with pytest.raises(AblestackError, match="domain 'web1' is damaged"):

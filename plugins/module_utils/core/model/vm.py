@@ -183,7 +183,11 @@ class NicConfig:
 
 @dataclass(frozen=True)
 class VmConfig:
-    """A domain's definition in our words. Memory in MiB; `record` is None for a domain that is not ours."""
+    """A domain's definition in our words. Memory in MiB; `record` is None for a domain that is not ours.
+
+    `seeds` counts how often the VM got another seed while it ran: where its two definitions differ in that, the guest
+    has not seen the last one yet.
+    """
 
     id: str
     domain_name: str
@@ -199,6 +203,7 @@ class VmConfig:
     cpu_mode: str = ""
     disks: tuple[DiskConfig, ...] = ()
     nics: tuple[NicConfig, ...] = ()
+    seeds: int = 0
     agent: bool = field(default=False, compare=False)
     """Of a running one: whether its guest agent is connected, so that it may answer."""
 

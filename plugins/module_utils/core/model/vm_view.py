@@ -169,6 +169,7 @@ def _essence(config: VmConfig) -> dict[str, Any]:
     return {
         "cpu": (config.cpu, config.max_cpu),
         "memory": (config.memory, config.max_memory > config.memory),  # odd sizes round the maximum otherwise
+        "seed": config.seeds,
         "boot": (config.boot_type, config.boot_mode, config.tpm),
         "disks": sorted(disk.target for disk in config.disks),
         "nics": sorted(nic.mac for nic in config.nics),

@@ -289,6 +289,8 @@ def _seed(request: VmRequest, vm: VmFacts, edits: Edits) -> None:
     keep = tuple(name for name, new in renewed.items() if not new)
     known = request.catalog.ssh_key_pairs
     old_keys = tuple(known[name] for name in record.ssh_key_pairs if name in known)
+    if edits.live is not None and any(change.impact == NEXT_BOOT for change in edits.changes):
+        edits.config = replace(edits.config, seeds=edits.config.seeds + 1)
     # A new VM's seed keeps nothing, so something has to be kept for an old one to be known as such.
     edits.first.append(WriteSeed(seed.pool, seed.volume, content, keep or ("hostname",), edits.seed_kept, old_keys))
 

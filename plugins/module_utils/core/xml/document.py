@@ -20,6 +20,7 @@ D = TypeVar("D", bound="Document")
 
 # ElementTree would call them ns0, ns1, …; libvirt goes by the URI, but people read the definition too.
 for _prefix, _uri in (
+    ("ablestack-seed", "https://ablestack.io/xmlns/kvm/1/seed"),
     ("ablestack", "https://ablestack.io/xmlns/kvm/1"),
     ("qemu", "http://libvirt.org/schemas/domain/qemu/1.0"),
     ("libosinfo", "http://libosinfo.org/xmlns/libvirt/domain/1.0"),

@@ -27,7 +27,7 @@ from .domain import (
     TpmElement,
     VideoElement,
 )
-from .metadata_mapping import put_record, read_record
+from .metadata_mapping import put_record, put_seeds, read_record, read_seeds
 
 SPARE_PORTS = 8
 """PCI Express ports left free for hot-plug: a port cannot be added to a running guest."""
@@ -53,6 +53,7 @@ def new_domain(config: VmConfig) -> DomainElement:
     )
     nothing = replace(config, disks=(), nics=(), record=None)
     put_record(domain, config.record)
+    put_seeds(domain, config.seeds)
     domain.add(BootElement(device="hd"), "os")
     set_cd_boot(domain, config)
     _set_size(domain, config)
@@ -112,6 +113,7 @@ def _read(domain: DomainElement) -> VmConfig:
         tpm=bool(domain.children(TpmElement, DEVICES)),
         virt_type=domain.type,
         cpu_mode=_cpu_mode(domain),
+        seeds=read_seeds(domain),
         disks=tuple(_disk(disk) for disk in domain.children(DiskElement, DEVICES)),
         nics=tuple(_nic(nic) for nic in domain.children(NicElement, DEVICES)),
         agent=domain.agent_state == "connected",  # only the definition of a running domain says so
@@ -130,6 +132,8 @@ def apply(domain: DomainElement, before: VmConfig, after: VmConfig) -> None:
     """Edits the definition where `after` differs from `before`, and nowhere else. The domain's name stays."""
     if before.record != after.record:
         put_record(domain, after.record)
+    if before.seeds != after.seeds:
+        put_seeds(domain, after.seeds)
     if _size(before) != _size(after):
         _set_size(domain, after)
     if before.cpu_mode != after.cpu_mode:

@@ -19,7 +19,9 @@ from .document import AnyText, Document, DocumentError, Element, Names, Number, 
 
 PREFIX = "ablestack"
 NAMESPACE = "https://ablestack.io/xmlns/kvm/1"
+SEED_NAMESPACE = f"{NAMESPACE}/seed"
 HOLD_PREFIX, HOLDS = "ablestack-hold", f"{NAMESPACE}/hold/"
+_SEED = f"{{{SEED_NAMESPACE}}}seed"
 VERSION = 1
 """The schema we write. Older ones are read; a newer one may mean things we would lose, so it is refused."""
 
@@ -40,6 +42,11 @@ class HoldElement(OwnerElement):
     tag = "hold"
     since = AnyText("@since")
     volumes = AnyText("@volumes")
+
+
+class SeedElement(Document):
+    tag = "seed"
+    written = Number("@written")
 
 
 class MarkElement(_Ours):
@@ -186,6 +193,24 @@ def drop_holds(document: Document) -> None:
     for element in document.element.findall("metadata/*"):
         if isinstance(element.tag, str) and element.tag.startswith(f"{{{HOLDS}"):
             document.remove(Document(element), "metadata")
+
+
+def put_seeds(document: Document, count: int) -> None:
+    """How often the seed was written while the VM ran. Beside the record, which both definitions of a running VM have:
+    this is in the stored one alone until it starts.
+    """
+    for element in document.element.findall(f"metadata/{_SEED}"):
+        document.remove(Document(element), "metadata")
+    if count:
+        element = SeedElement(written=count).element
+        element.tag = _SEED
+        document.add(_Ours(element), "metadata")
+
+
+def read_seeds(document: Document) -> int:
+    """The same; what cannot be read counts for nothing."""
+    found = document.element.find(f"metadata/{_SEED}")
+    return SeedElement(Element(SeedElement.tag, dict(found.attrib))).written if found is not None else 0
 
 
 def put_network_record(document: Document, record: NetworkRecord | None) -> None:

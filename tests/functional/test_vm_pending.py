@@ -1,0 +1,75 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a running VM gets at its next start: told until then, and applied by it (invariant 19)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from functional.test_vm_change import CHANGES, VM, apply, domain, site
+
+from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.vm_view import restart_required
+from support.worlds import World
+
+NEXT_BOOT = {
+    name: given
+    for name, (given, impacts) in CHANGES.items()
+    if "next_boot" in impacts.values() and "restart" not in impacts.values()
+}
+LIVE = {name: given for name, (given, impacts) in CHANGES.items() if set(impacts.values()) <= {"live"}}
+
+
+def running(**sections: Any) -> World:
+    world = site(settings={"cpu_overprovisioning": 2}, **sections)
+    assert not apply(world, **VM).result["restart_required"]
+    return world
+
+
+def test_the_table_has_all_kinds_of_what_waits() -> None:
+    paths = {path for _given, impacts in CHANGES.values() for path, impact in impacts.items() if impact == "next_boot"}
+    assert {"user_data", "ssh_key_pairs", "ssh_public_keys", "default_nic", "max_cpu"} <= paths
+
+
+@pytest.mark.parametrize("name", NEXT_BOOT)
+def test_what_waits_is_told_until_the_vm_is_stopped_and_started(name: str) -> None:
+    world, options = running(), {"name": "web1", **NEXT_BOOT[name]}
+    predicted = apply(world, check=True, **options)
+    done = apply(world, **options)
+    assert predicted.result["restart_required"]
+    assert done.result["restart_required"]
+    for reboots in ({}, {"state": "restarted"}):  # a reboot by the guest leaves its machine as it is
+        assert apply(world, **{**options, **reboots}).result["restart_required"]
+    stopped = apply(world, **options, state="stopped")
+    assert not stopped.result["restart_required"]
+    started = apply(world, **options, state="started")
+    assert not started.result["restart_required"]
+    assert domain(world).live == domain(world).config
+    again = apply(world, **options)
+    assert (again.changed, again.result["restart_required"]) == (False, False)
+
+
+@pytest.mark.parametrize("name", LIVE)
+def test_what_is_there_at_once_waits_for_nothing(name: str) -> None:
+    world = running()
+    done = apply(world, name="web1", **LIVE[name])
+    assert not done.result["restart_required"]
+
+
+def test_what_is_changed_while_it_is_off_waits_for_nothing() -> None:
+    world = site()
+    apply(world, **VM, start=False)
+    apply(world, name="web1", user_data="#!/bin/sh\n", ssh_key_pairs=())
+    assert domain(world).config.seeds == 0
+    assert not apply(world, name="web1", state="started").result["restart_required"]
+
+
+def test_somebody_elses_start_applies_it_too() -> None:
+    world = running()
+    apply(world, name="web1", user_data="#!/bin/sh\n")
+    host = world.controller().hosts["kvm01"]
+    host.power_off(domain(world).config.id)
+    host.start(domain(world).config.id)
+    with world.controller().infrastructure as infrastructure:
+        found = infrastructure.host("kvm01")
+        assert not restart_required(found.vm(found.domains()[0]))

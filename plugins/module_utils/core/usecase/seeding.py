@@ -1,16 +1,27 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Writes a VM's cloud-init seed to its host, and writes it anew when its content changes."""
+"""A VM's cloud-init seed on its host: written, written anew, and what the guest's console gives away of it."""
 
 from __future__ import annotations
 
+import re
+from base64 import b64decode
+from collections.abc import Iterator
 from dataclasses import replace
 
 from ..hypervisor.port import Host
 from ..model.errors import AblestackError, Code
 from ..model.resources import VolumeSpec
 from ..model.seed_content import SeedContent
+from ..model.vm import VmFacts
 from ..plan.steps import WriteSeed
+
+WITHHELD = "(withheld: it has words of user_data in it)"
+UNKNOWN = "(withheld: the VM's seed, and so what is secret in it, cannot be read)"
+_LEAST = 4
+"""Letters of a word that counts. Shorter ones are in too much else."""
+_ENDS = (re.compile(r"\s+"), re.compile(r"[\s\"'`=:,;|&<>(){}\[\]$\\@/]+"), re.compile(r"\W+"))
+_BASE64 = re.compile(r"[A-Za-z0-9+/]{8,}={0,2}")
 
 
 def write_seed(host: Host, step: WriteSeed) -> None:
@@ -70,3 +81,46 @@ def _present(host: Host, pool: str, volumes: tuple[str, ...]) -> SeedContent:
         f"the cloud-init seed '{volumes[-1]}' in pool '{pool}' is gone or damaged",
         "give both user_data and the SSH keys in one task, so that nothing has to be kept from it",
     )
+
+
+def told_of_console(host: Host, vm: VmFacts, lines: tuple[str, ...]) -> tuple[str, ...]:
+    """The lines, without those that have a word of the VM's user data in them, whichever task gave it."""
+    seed = vm.record.disk("seed") if vm.record else None
+    if not lines or seed is None:
+        return lines
+    try:
+        words = _words(_user_data(host, seed.pool, seed.volume))
+    except AblestackError:
+        return (UNKNOWN,)
+    shown = [WITHHELD if _shares(line, words) else line for line in lines]
+    # of a word that was being printed when we began to listen, or stopped, only a part may be there
+    if any(lines[0].casefold().startswith(word[at:]) for word in words for at in range(1, len(word) - _LEAST + 1)):
+        shown[0] = WITHHELD
+    if any(lines[-1].casefold().endswith(word[:to]) for word in words for to in range(_LEAST, len(word))):
+        shown[-1] = WITHHELD
+    return tuple(line for at, line in enumerate(shown) if line != WITHHELD or shown[at - 1 : at] != [WITHHELD])
+
+
+def _user_data(host: Host, pool: str, volume: str) -> str:
+    from ..seed.seed import read_seed
+
+    return read_seed(b"".join(host.download(pool, volume))).user_data
+
+
+def _shares(line: str, words: frozenset[str]) -> bool:
+    printed = line.casefold()
+    return any(word in printed for word in words)
+
+
+def _words(text: str) -> frozenset[str]:
+    """Whatever a line may quote: words as spaces part them, as shells and YAML do, and those of files in base64."""
+    found = (word for one in (text, *_decoded(text)) for ends in _ENDS for word in ends.split(one.casefold()))
+    return frozenset(word for word in found if len(word) >= _LEAST)
+
+
+def _decoded(text: str) -> Iterator[str]:
+    for word in _BASE64.findall(text):
+        try:
+            yield b64decode(word, validate=True).decode()
+        except ValueError:
+            continue

@@ -13,6 +13,7 @@ from typing import Callable
 from ..hypervisor.port import SOURCES, Host
 from ..model.errors import AblestackError, Code
 from ..model.vm import VmFacts
+from .seeding import told_of_console
 from .staying import has_left, staying_on
 
 PAUSE = 0.5  # seconds between two looks
@@ -41,9 +42,12 @@ class Wait:
             if _RUNGS[self._rung](self._host, self.vm):
                 return with_addresses(self._host, self.vm)
         if time.monotonic() >= self._deadline:
-            raise _too_late(self.vm, self._rung, self._timeout, self._tail.lines())
-        _still_there(self._host, self.vm, self._rung, self._tail.lines)
+            raise _too_late(self.vm, self._rung, self._timeout, self._console())
+        _still_there(self._host, self.vm, self._rung, self._console)
         return None
+
+    def _console(self) -> tuple[str, ...]:
+        return told_of_console(self._host, self.vm, self._tail.lines())
 
     def close(self) -> None:
         """Stops listening to the console."""
@@ -74,11 +78,12 @@ def _still_there(host: Host, vm: VmFacts, rung: str, console: Callable[[], tuple
     if ref is None:
         raise has_left(vm)
     if ref.power.value in ("off", "crashed"):
+        lines = console()
         raise AblestackError(
             Code.INVALID_STATE,
-            f"VM '{vm.name}' went down while waiting for {rung}{_quoted(console())}",
+            f"VM '{vm.name}' went down while waiting for {rung}{_quoted(lines)}",
             "look at its console",
-            console=list(console()),
+            console=list(lines),
         )
 
 

@@ -23,6 +23,17 @@ def world() -> World:
     return world
 
 
+@pytest.mark.parametrize("text", ['{"schema": 1e999}', "[" * 200_000, "{", "\x00", '{"schema": 1, "claim": [[]]}'])
+def test_a_descriptor_that_was_tampered_with_is_that_template_s_matter_alone(world: World, text: str) -> None:
+    put_template(world.pool, "bad", OTHER)
+    world.pool.volumes["tmpl-bad.json"].content = text.encode()
+    with world.controller().infrastructure as infrastructure:
+        listed = list_all_templates(infrastructure).result["templates"]
+    assert {row["name"]: row["state"] for row in listed} == {"bad": "NotReady", "t": "Ready"}
+    assert run(world, name="bad", state="absent").changed
+    assert set(world.pool.volumes) == {"tmpl-t.qcow2", "tmpl-t.json"}
+
+
 # absent
 
 

@@ -123,6 +123,7 @@ def test_no_document_declares_entities(name: str, head: str) -> None:
         READERS[name](head + text.replace("<name>", "<name>&b;"))
 
 
+CLAIM = '{"schema": 1, "claim": {"phase": "deploying", "since": %s, "owner": {}}}'
 DESCRIPTOR = encode_descriptor(
     Template("tiny", "qcow2", 1, 1, "sha256:" + "0" * 64, "2026-01-01T00:00:00Z", labels=(("tier", "db"),))
 )
@@ -149,7 +150,8 @@ def test_a_descriptor_with_a_value_of_the_wrong_kind_is_damaged(key: str, value:
 @EXAMPLES
 @given(
     data=st.recursive(
-        st.none() | st.integers() | st.text(), lambda one: st.lists(one) | st.dictionaries(st.text(), one)
+        st.none() | st.integers() | st.floats() | st.text(),
+        lambda one: st.lists(one) | st.dictionaries(st.text(), one),
     )
 )
 def test_whatever_a_descriptor_says(data: Any, fuzz_case: Callable[[], None]) -> None:
@@ -157,3 +159,38 @@ def test_whatever_a_descriptor_says(data: Any, fuzz_case: Callable[[], None]) ->
     for content in (data, {"schema": 1, "claim": data}, {"schema": 1, "name": data, "labels": data}, {"schema": data}):
         read_or_refused(decode_descriptor, json.dumps(content).encode())
         read_or_refused(decode_claim, json.dumps(content).encode())
+
+
+@pytest.mark.parametrize("depth", [500, 900, 200_000])
+@pytest.mark.parametrize("around", ["%s", '{"schema": %s}', '{"schema": 1, "labels": {"a": %s}}', CLAIM])
+def test_however_deep_a_descriptor_is(around: str, depth: int) -> None:
+    content = (around % ("[" * depth + "]" * depth)).encode()
+    read_or_refused(decode_descriptor, content)
+    read_or_refused(decode_claim, content)
+
+
+@pytest.mark.parametrize("schema", ["1e999", "-1e999", "NaN", "1" * 5000, '"' + "1" * 5000 + '"', "true", "{}"])
+def test_whatever_a_descriptor_says_its_schema_is(schema: str) -> None:
+    content = f'{{"schema": {schema}}}'.encode()
+    read_or_refused(decode_descriptor, content)
+    read_or_refused(decode_claim, content)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"since": "yesterday"},
+        {"since": 1},
+        {"owner": {"machine": "m", "pid": "../../1", "started": 1, "token": "t"}},
+        {"owner": {"machine": "m", "pid": 1, "started": None, "token": "t"}},
+    ],
+)
+def test_a_claim_of_nonsense_is_nobodys(wrong: dict[str, Any]) -> None:
+    owner = {"machine": "m", "pid": 1, "started": 1, "token": "t"}
+    claim = {"phase": "deploying", "since": "2026-01-01T00:00:00Z", "owner": owner}
+    held = decode_claim(json.dumps({"schema": 1, "claim": claim}).encode())
+    found = decode_claim(json.dumps({"schema": 1, "claim": {**claim, **wrong}}).encode())
+    assert held
+    assert held.owner
+    assert found
+    assert found.owner is None

@@ -13,6 +13,7 @@ from typing import Any
 
 from .errors import AblestackError, Code
 from .resources import Template
+from .values import parse_time
 from .vm import Mark, Owner, Phase
 
 SCHEMA = 1
@@ -48,7 +49,7 @@ def decode_descriptor(content: bytes) -> Template:
         if not all(_is(kinds[key], value) for key, value in values.items()):
             raise TypeError
         return Template(**values, labels=labels)
-    except (TypeError, AttributeError) as error:
+    except (TypeError, AttributeError, RecursionError) as error:
         raise AblestackError(Code.INVALID_STATE, "its descriptor is damaged") from error
 
 
@@ -71,8 +72,13 @@ def decode_claim(content: bytes) -> Mark | None:
 def _claim(data: dict[str, Any]) -> Mark:
     try:
         claim = data["claim"]
-        return Mark(Phase(claim["phase"]), str(claim["since"]), owner=Owner(**claim["owner"]))
-    except (ValueError, KeyError, TypeError):
+        owner = Owner(**claim["owner"])
+        kinds = {entry.name: _KINDS[str(entry.type)] for entry in fields(Owner)}
+        if not all(_is(kind, getattr(owner, name)) for name, kind in kinds.items()):
+            raise TypeError
+        parse_time(claim["since"])
+        return Mark(Phase(claim["phase"]), claim["since"], owner=owner)
+    except (ValueError, KeyError, TypeError, RecursionError):
         return _UNWRITTEN
 
 
@@ -86,7 +92,7 @@ def _decode(content: bytes) -> dict[str, Any]:
     try:
         data = dict(json.loads(content.rstrip(b"\0").decode()))
         schema = int(data.pop("schema"))
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise AblestackError(Code.INVALID_STATE, "its descriptor is damaged") from error
     if schema > SCHEMA:
         raise AblestackError(

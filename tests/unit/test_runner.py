@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from enum import Enum
 from pathlib import Path
 from typing import Any, Callable
+from urllib.parse import unquote
 
 import pytest
 
@@ -320,6 +321,42 @@ def test_a_secret_within_an_option_is_masked_in_results_and_in_the_system_s_log(
     assert "hunter2" not in "".join(logged)
     assert bool(logged) is not failed
     assert failed or answer["given"][0]["name"] == "a"
+
+
+@pytest.mark.parametrize("failed", [False, True])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://me:hunter2pw@images.example.com/a.qcow2",
+        "https://me:hunter%32pw@images.example.com/a.qcow2",
+        "https://images.example.com/a.qcow2?v=1&X-Amz-Signature=hunter2pw&x=2",
+        "https://images.example.com/a.qcow2?sig=hunter2%70w",
+        "https://images.example.com/a.qcow2?hunter2pw",
+        "https://hunter2pw@images.example.com/a.qcow2",
+        "https://me:hunter2pw@[x/a.qcow2",
+    ],
+)
+def test_what_is_secret_in_an_address_is_masked_in_results_and_in_the_system_s_log(
+    hosts: list[Host], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, url: str, failed: bool
+) -> None:
+    logged: list[str] = []
+    monkeypatch.setattr(runner.Module, "log", lambda _self, msg, log_args=None: logged.append(f"{msg} {log_args}"))
+
+    def work(_infrastructure: Any) -> Outcome:
+        if failed:
+            raise AblestackError(Code.NOT_FOUND, f"{url} is gone", unquote(url))
+        return Outcome(result={"version": "1 2 me", "seen": [url, "hunter2pw"]})
+
+    given = {"uri": "test:///default", "url": url}
+    with module_arguments(given), pytest.raises(SystemExit):
+        run({"url": {"type": "str"}}, lambda _options: work)
+    text = capsys.readouterr().out
+    assert json.loads(text).get("failed", False) is failed
+    assert "module_args" in text
+    assert logged
+    for told in (text, unquote(text), *logged):
+        assert "hunter2pw" not in unquote(told)
+    assert failed or json.loads(text)["version"] == "1 2 me"
 
 
 def test_the_plan_is_shown_beside_the_diff(result: Result) -> None:

@@ -5,10 +5,12 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from enum import Enum
 from typing import Any, Callable, NoReturn
+from urllib.parse import unquote, unquote_plus
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -23,6 +25,10 @@ Prepare = Callable[[Mapping[str, Any]], Work]
 # Ansible takes these keys of a result for its own: with `unreachable` it would give up the managed host.
 _RENAMED = {"failed": "failures", "unreachable": "unreachable_hosts"}
 _SECRET = {"user_data"}
+_ADDRESSES = {"url"}
+_LEAST_OF_URL = 5  # letters
+_LOGIN = re.compile(r"^[^/?#]*//([^/?#]*)@")
+_QUERY = re.compile(r"\?([^#]*)")
 _RESERVED = {"changed", "diff", "invocation", "msg", "skipped", "warnings"}
 
 
@@ -39,7 +45,8 @@ class Module(AnsibleModule):  # type: ignore[misc]
         """Masks in results what Ansible does not know for secret: it sees options, not what is in them."""
         # a private key put where a public one belongs is a secret all the same
         keys = (text for text in _texts(self.params) if "PRIVATE KEY" in text)
-        secrets = {*self.no_log_values, *_secrets(self.params), *keys}
+        urls = (part for url in _secrets(self.params, _ADDRESSES) for part in _secrets_of_url(url))
+        secrets = {*self.no_log_values, *_secrets(self.params, _SECRET), *urls, *keys}
         # a blank text is no secret, and to mask the empty one would put stars between all letters of a result
         self.no_log_values = {text for text in secrets if text.strip()}
 
@@ -158,20 +165,36 @@ def _calls(failure: BaseException) -> list[str]:
     return calls[-8:]
 
 
-def _secrets(value: Any) -> Iterator[str]:
-    """Every text under a secret's name in some data."""
+def _secrets(value: Any, names: Collection[str]) -> Iterator[str]:
+    """Every text under one of the names in some data."""
     if isinstance(value, Mapping):
         for key, item in value.items():
-            yield from _texts(item) if key in _SECRET else _secrets(item)
+            yield from _texts(item) if key in names else _secrets(item, names)
     elif isinstance(value, (list, tuple)):
         for item in value:
-            yield from _secrets(item)
+            yield from _secrets(item, names)
+
+
+def _secrets_of_url(url: str) -> Iterator[str]:
+    """What may be secret in it: who logs in, and a query, which may be a signature; their parts where they are long
+    enough not to be in everything else, too.
+    """
+    login, query = (found.group(1) if found else "" for found in (_LOGIN.search(url), _QUERY.search(url)))
+    words = [login.partition(":")[2] or login]
+    for pair in query.split("&"):
+        name, equals, word = pair.partition("=")
+        words.append(word if equals else name)
+    yield from (f"{login}@",) if login else ()
+    yield from (f"?{query}",) if query else ()
+    for word in words:
+        yield from (one for one in (word, unquote(word), unquote_plus(word)) if len(one) > _LEAST_OF_URL)
 
 
 def _without_secrets(value: Any) -> Any:
     """The same data with nothing under a secret's name."""
     if isinstance(value, Mapping):
-        return {key: "NOT_LOGGING_PARAMETER" if key in _SECRET else _without_secrets(value[key]) for key in value}
+        hidden = _SECRET | _ADDRESSES
+        return {key: "NOT_LOGGING_PARAMETER" if key in hidden else _without_secrets(value[key]) for key in value}
     if isinstance(value, (list, tuple)):
         return [_without_secrets(item) for item in value]
     return value

@@ -37,6 +37,14 @@ options:
       - name: inventory_hostname
       - name: ablestack_id
       - name: ansible_ablestack_vm
+  command_timeout:
+    description:
+      - Seconds that one command, or the copying of one file, may take. A guest that claims to be still at it after that
+        is given up.
+    type: int
+    default: 3600
+    vars:
+      - name: ansible_ablestack_command_timeout
 seealso:
   - plugin: ablestack.kvm.ablestack
     plugin_type: inventory
@@ -78,7 +86,8 @@ class Connection(ConnectionBase):
                 catalog = Catalog.of_uri(checked_uri(self.get_option("uri")))
                 infrastructure = self._open.enter_context(Infrastructure(catalog, open_hosts(False)))
                 vm_id = self._vm_id(infrastructure)
-                self._shell_of_guest = infrastructure.host(catalog.hosts[0].name).guest_shell(vm_id)
+                timeout = self.get_option("command_timeout")
+                self._shell_of_guest = infrastructure.host(catalog.hosts[0].name).guest_shell(vm_id, timeout)
             self._connected = True
         return self
 

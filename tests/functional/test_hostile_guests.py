@@ -85,7 +85,7 @@ def refused_or_done(work: Any) -> None:
 def test_whatever_an_agent_says(said: list[str], host: Any, answers: list[str], fuzz_case: Callable[[], None]) -> None:
     fuzz_case()
     answers[:] = said
-    shell = host.guest_shell(THEIRS)
+    shell = host.guest_shell(THEIRS, 5)
     refused_or_done(lambda: host.agent_ping(THEIRS, 1))
     refused_or_done(lambda: host.agent_run(THEIRS, ("cat", "/proc/net/tcp"), 0))
     refused_or_done(lambda: host.agent(THEIRS))

@@ -252,7 +252,7 @@ class MemoryHost(MemoryDevices, MemorySnapshots, MemoryNetworks, MemoryMoves, Me
         return guest.answers.get(command, (0, ""))
 
     @reads
-    def guest_shell(self, vm_id: str) -> MemoryShell:
+    def guest_shell(self, vm_id: str, timeout: float) -> MemoryShell:
         return MemoryShell(self._active(vm_id).guest)
 
     @reads

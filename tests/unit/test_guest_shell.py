@@ -4,8 +4,9 @@
 
 from __future__ import annotations
 
+import itertools
 from base64 import b64decode, b64encode
-from typing import Any
+from typing import Any, Callable
 
 import pytest
 
@@ -79,7 +80,7 @@ def agent(monkeypatch: pytest.MonkeyPatch) -> Agent:
 
 @pytest.fixture
 def shell(agent: Agent) -> LibvirtShell:
-    return LibvirtShell(agent, "VM 'web1'")
+    return LibvirtShell(agent, "VM 'web1'", 60)
 
 
 def text(data: bytes) -> str:
@@ -116,6 +117,37 @@ def test_files_pass_whole_whatever_the_agent_takes_at_once(agent: Agent, shell: 
     assert b"".join(shell.read("/root/file")) == content
     assert set(map(bool, agent.open.values())) == {False}
     assert "umask 077" in agent.commands[0]["arg"][1]
+
+
+@pytest.mark.parametrize("count", [0, -1, 2, 2**70, "1", None])
+def test_a_count_that_cannot_be_is_nonsense(agent: Agent, shell: LibvirtShell, count: Any) -> None:
+    agent.guest_file_write = lambda **_arguments: {"count": count}  # type: ignore[method-assign]
+    with pytest.raises(AblestackError) as error:
+        shell.write("/root/file", [b"x"])
+    assert error.value.code is Code.AGENT_UNAVAILABLE
+    assert agent.open == {1: []}
+
+
+@pytest.mark.parametrize("what", ["run", "write", "read"])
+def test_a_guest_that_comes_to_no_end_is_given_up(
+    agent: Agent, shell: LibvirtShell, what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = itertools.count(0.0, 0.25)
+    monkeypatch.setattr(libvirt_shell, "monotonic", lambda: next(clock))
+    agent.files["/root/file"] = bytearray(b"x")
+    ever = {"exited": False, "count": 1, "buf-b64": text(b"x"), "eof": False}
+    if what != "write":
+        agent.guest_exec_status = lambda pid: ever  # type: ignore[method-assign]
+    agent.guest_file_read = lambda handle, count: ever  # type: ignore[method-assign]
+    work: dict[str, Callable[[], object]] = {
+        "run": lambda: shell.run(("/bin/sh", "-c", "sleep infinity")),
+        "write": lambda: shell.write("/root/file", itertools.repeat(b"x")),
+        "read": lambda: sum(map(len, shell.read("/root/file"))),
+    }
+    with pytest.raises(AblestackError, match="not done within 60 seconds") as error:
+        work[what]()
+    assert error.value.code is Code.TIMEOUT
+    assert set(map(bool, agent.open.values())) <= {False}
 
 
 def test_long_input_goes_by_a_file_that_is_removed(agent: Agent, shell: LibvirtShell) -> None:

@@ -34,10 +34,10 @@ class Answer:
             raise cls(None, vm)._nonsense()
         return cls(whole.get("return"), vm)
 
-    def number(self, key: str = "", most: int = 2**63 - 1) -> int:
-        """A whole number from 0 to `most`, of a key or of the answer itself."""
+    def number(self, key: str = "", least: int = 0, most: int = 2**63 - 1) -> int:
+        """A whole number from `least` to `most`, of a key or of the answer itself."""
         found = self._item(key) if key else self.value
-        if isinstance(found, int) and not isinstance(found, bool) and 0 <= found <= most:
+        if isinstance(found, int) and not isinstance(found, bool) and least <= found <= most:
             return found
         raise self._nonsense()
 

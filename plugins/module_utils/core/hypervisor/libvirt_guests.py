@@ -113,11 +113,11 @@ class LibvirtGuests(LibvirtPower):
             sleep(pause)
             pause = min(pause * 1.5, 1.0)
 
-    def guest_shell(self, vm_id: str) -> LibvirtShell:
+    def guest_shell(self, vm_id: str, timeout: float) -> LibvirtShell:
         def ask(verb: str, **arguments: Any) -> Answer:
             return self._agent(vm_id, {"execute": verb, "arguments": arguments}, SHELL_SECONDS)
 
-        return LibvirtShell(ask, self._vm(vm_id))
+        return LibvirtShell(ask, self._vm(vm_id), timeout)
 
     def _agent(self, vm_id: str, message: Mapping[str, Any], timeout: float) -> Answer:
         """What the agent returns; AgentUnavailable where none answers in time, or no sense is in it."""

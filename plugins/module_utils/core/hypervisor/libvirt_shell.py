@@ -7,7 +7,7 @@ from __future__ import annotations
 from base64 import b64encode
 from collections.abc import Iterable, Iterator
 from contextlib import nullcontext, suppress
-from time import sleep
+from time import monotonic, sleep
 from typing import Any, Callable
 
 from ..model.errors import AblestackError, Code
@@ -22,10 +22,18 @@ Ask = Callable[..., Answer]
 
 
 class LibvirtShell:
-    """port.GuestShell."""
+    """port.GuestShell; `timeout` is the seconds that one command, or one file, may take."""
 
-    def __init__(self, ask: Ask, vm: str) -> None:
-        self._ask, self._vm = ask, vm
+    def __init__(self, ask: Ask, vm: str, timeout: float) -> None:
+        self._ask, self._vm, self._timeout = ask, vm, timeout
+
+    def _in_time(self, until: float, what: str) -> None:
+        if monotonic() > until:
+            raise AblestackError(
+                Code.TIMEOUT,
+                f"{what} in {self._vm} was not done within {self._timeout:g} seconds",
+                "see what the guest is at, or raise command_timeout",
+            )
 
     def run(self, command: tuple[str, ...], stdin: bytes = b"") -> tuple[int, bytes, bytes]:
         if len(stdin) > PIECE:
@@ -33,9 +41,11 @@ class LibvirtShell:
         arguments: dict[str, Any] = {"path": command[0], "arg": list(command[1:]), "capture-output": True}
         if stdin:
             arguments["input-data"] = b64encode(stdin).decode()
+        until = monotonic() + self._timeout
         pid = self._ask("guest-exec", **arguments).number("pid")
         pause, longest = PAUSES
         while not (status := self._ask("guest-exec-status", pid=pid)).flag("exited"):
+            self._in_time(until, "a command")
             sleep(pause)
             pause = min(pause * 1.5, longest)
         if status.flag("out-truncated") or status.flag("err-truncated"):
@@ -66,21 +76,26 @@ class LibvirtShell:
         code, _out, errors = self.run(("/bin/sh", "-c", 'umask 077 && : >"$0"', path))
         if code:
             raise self._failed(f"'{path}'", errors)
+        until = monotonic() + self._timeout
         with _File(self._ask, path, "w") as handle:
             for chunk in chunks:
                 for start in range(0, len(chunk), PIECE):
+                    self._in_time(until, f"writing '{path}'")
                     self._write(handle, chunk[start : start + PIECE])
 
     def _write(self, handle: int, piece: bytes) -> None:
         while piece:
             answer = self._ask("guest-file-write", handle=handle, **{"buf-b64": b64encode(piece).decode()})
-            piece = piece[answer.number("count", len(piece)) :]
+            # none at all would go on for ever
+            piece = piece[answer.number("count", least=1, most=len(piece)) :]
 
     def read(self, path: str) -> Iterator[bytes]:
+        until = monotonic() + self._timeout
         with _File(self._ask, path, "r") as handle:
             while True:
+                self._in_time(until, f"reading '{path}'")
                 answer = self._ask("guest-file-read", handle=handle, count=PIECE)
-                count = answer.number("count", PIECE)
+                count = answer.number("count", most=PIECE)
                 if count:
                     yield answer.data("buf-b64")
                 if answer.flag("eof") or not count:

@@ -157,18 +157,18 @@ class Guests(Protocol):
     def agent_run(self, vm_id: str, command: tuple[str, ...], timeout: float) -> tuple[int, str]:
         """Runs a command in the guest; its exit code and the beginning of its output."""
 
-    def guest_shell(self, vm_id: str) -> GuestShell:
-        """Commands and files in the guest, for as long as the connection lasts."""
+    def guest_shell(self, vm_id: str, timeout: float) -> GuestShell:
+        """Commands and files in the guest, for as long as the connection lasts; each may take `timeout` seconds."""
 
     def console_tail(self, vm_id: str) -> ConsoleTail:
         """Begins to listen to the serial console, to tell later what the guest last said."""
 
 
 class GuestShell(Protocol):
-    """Commands and files in a guest through its agent; AgentUnavailable where it does not answer in time."""
+    """Commands and files in a guest through its agent; AgentUnavailable where that is silent, Timeout without end."""
 
     def run(self, command: tuple[str, ...], stdin: bytes = b"") -> tuple[int, bytes, bytes]:
-        """Runs it to its end, however long that takes: exit code, output, errors."""
+        """Runs it to its end: exit code, output, errors."""
 
     def write(self, path: str, chunks: Iterable[bytes]) -> None:
         """Writes a file; one that is new only its owner may read."""
@@ -228,10 +228,13 @@ class Pools(Protocol):
         """The pool whether it runs or not, in a few round trips; None where there is none of that name."""
 
     def define_pool(self, name: str, path: str) -> None:
-        """The definition of a pool that is a folder of the host, not started. AlreadyExists when the name is taken."""
+        """The definition of a pool that is a folder of the host, not started, and the folder where it is missing.
+
+        AlreadyExists when the name is taken.
+        """
 
     def start_pool(self, name: str) -> None:
-        """Starts it, and makes its folder where that is missing; running already is fine."""
+        """Starts it; running already is fine. NotFound where its folder is missing: its disk may not be mounted."""
 
     def set_pool_autostart(self, name: str, on: bool) -> None:
         """Whether the host starts it at boot."""

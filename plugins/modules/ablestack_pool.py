@@ -16,7 +16,9 @@ description:
     at boot. The C(pool) and C(template_pool) of a host in the catalog are such pools.
   - A pool that is missing is made as a folder of the host. Pools of other kinds (NFS, for example) are defined by other
     means; this module starts them.
-  - A pool that is there is never moved or removed, and nothing in it is touched.
+  - A pool that is there is never moved or removed, and nothing in it is touched. Of one that the task names, whoever
+    made it, no more changes than the task says; it is started where it is off, and starts at boot or not as
+    O(autostart) says. Its folder is never made anew, for where that is missing its disk may not be mounted.
 extends_documentation_fragment:
   - ablestack.kvm.connection
   - ablestack.kvm.attributes
@@ -27,12 +29,15 @@ options:
     required: true
   path:
     description:
-      - The folder on the host that holds the volumes, as an absolute path. It is made where it is missing.
+      - The folder on the host that holds the volumes, as an absolute path. With a new pool it is made where it is
+        missing. Folders of the host's own system, such as C(/etc) or C(/var/lib), are refused.
       - Required where the host has no pool of that name. Where it has one in another place or of another kind, the task
         fails.
     type: str
   autostart:
-    description: Whether the host starts it at boot. The default is V(true) for a pool that this task makes or starts.
+    description:
+      - Whether the host starts it at boot. A new pool does by default; of one that is there it is left as it is.
+      - A pool that is found off, at the very O(path) that the task gives, counts as a new one whose task was cut short.
     type: bool
   zone:
     description: Zone whose hosts are to have it. The default is all.

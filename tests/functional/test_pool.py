@@ -80,6 +80,10 @@ def test_a_new_pool_may_stay_off_at_boot() -> None:
         ({**NEW, "path": "srv/vms"}, Code.INVALID_INPUT),
         ({**NEW, "path": "/"}, Code.INVALID_INPUT),
         ({**NEW, "path": " "}, Code.INVALID_INPUT),
+        *(
+            ({**NEW, "path": path}, Code.INVALID_INPUT)
+            for path in ("/etc", "//etc/pools", "/dev/shm/vms", "/proc/self", "/srv/../etc", "/var/lib", "/var/run/x")
+        ),
         ({**NEW, "name": "a/b"}, Code.INVALID_INPUT),
         ({**NEW, "hosts": ["kvm09"]}, Code.NOT_FOUND),
         ({**NEW, "zone": "moon"}, Code.NOT_FOUND),
@@ -95,7 +99,9 @@ def test_a_pool_of_another_kind_is_started_and_otherwise_left_alone() -> None:
     world = make_world()
     pool = world.state.add_pool("nfs")
     pool.type, pool.active = "netfs", False
-    assert thrice(world, name="nfs").result["pools"][0]["active"] is True
+    (row,) = thrice(world, name="nfs").result["pools"]
+    assert (row["active"], row["autostart"]) == (True, False)  # what the task does not give stays as it is
+    assert thrice(world, name="nfs", autostart=True).result["pools"][0]["autostart"] is True
 
 
 def test_a_host_that_is_down_fails_the_task_before_anything_is_done() -> None:

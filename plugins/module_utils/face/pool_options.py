@@ -28,12 +28,24 @@ def pool_spec(options: Mapping[str, Any]) -> PoolSpec:
     return PoolSpec(**{key: _CHECKS[key](value, key) for key, value in given.items()})
 
 
+_SYSTEM = ("bin", "boot", "dev", "etc", "lib", "lib32", "lib64", "libx32", "proc", "run", "sbin", "sys", "usr")
+"""What lies at the top of a host and is the system's own, with all below it."""
+_WHOLE = (
+    *("/home", "/lost+found", "/media", "/mnt", "/opt", "/root", "/srv", "/tmp", "/var"),  # noqa: S108 - refused
+    *("/var/cache", "/var/lib", "/var/lib/libvirt", "/var/lib/libvirt/qemu", "/var/log", "/var/tmp"),  # noqa: S108
+)
+"""What may have a pool's folder in it, and is none itself: in a pool, whatever lies there counts as a volume."""
+
+
 def folder(value: Any, what: str) -> str:
     """An absolute path, as libvirt would write it; it is one of the host's, so nothing here is asked about it."""
     path = posixpath.normpath(filled(value, what).strip())
     if not path.startswith("/") or path.strip("/") == "":
         raise invalid(f"{what} '{value}' is not the path of a folder", "write for example /srv/vms")
-    return "/" + path.lstrip("/")
+    path = "/" + path.lstrip("/")
+    if path.split("/")[1] in _SYSTEM or path in _WHOLE or f"{path}/".startswith(("/var/run/", "/var/lock/")):
+        raise invalid(f"{what} {path} belongs to the host's own system", "choose a folder of its own, as /srv/vms")
+    return path
 
 
 _CHECKS: Mapping[str, Check] = {

@@ -242,7 +242,13 @@ class LibvirtStorage(Session):
         if self.pool_state(name) is not None:
             raise AblestackError(Code.ALREADY_EXISTS, f"host '{self.spec.name}' has a pool '{name}' already")
         with self._asks(f"define pool '{name}'"):
-            self._connection.storagePoolDefineXML(new_folder_pool(name, path), 0)
+            handle = self._connection.storagePoolDefineXML(new_folder_pool(name, path), 0)
+            try:
+                handle.build(0)  # for a folder: to make it where it is missing
+            except libvirt.libvirtError:
+                with suppress(libvirt.libvirtError):
+                    handle.undefine()
+                raise
 
     def start_pool(self, name: str) -> None:
         state = self.pool_state(name)
@@ -251,11 +257,17 @@ class LibvirtStorage(Session):
         if state.active:
             return
         with self._asks(f"start pool '{name}'"):
-            handle = self._connection.storagePoolLookupByName(name)
-            # To build a folder is to make it where it is missing; to build a pool of another type may be to format it.
-            if state.type == FOLDER:
-                handle.build(0)
-            handle.create(0)
+            try:
+                self._connection.storagePoolLookupByName(name).create(0)
+            except libvirt.libvirtError as error:
+                # never made here: it would hide that the disk it belongs on is not mounted
+                if state.type != FOLDER or "No such file or directory" not in str(error):
+                    raise
+                raise AblestackError(
+                    Code.NOT_FOUND,
+                    f"the folder {state.path} of pool '{name}' is missing on host '{self.spec.name}'",
+                    "mount the disk that it is on, or make the folder",
+                ) from None
 
     def set_pool_autostart(self, name: str, on: bool) -> None:
         with self._asks(f"set the autostart of pool '{name}'"):

@@ -14,7 +14,7 @@ from ..model.resources import FOLDER, PoolState
 
 @dataclass(frozen=True)
 class DefinePool(Step):
-    """Writes the definition of a pool that is a folder."""
+    """Writes the definition of a pool that is a folder, and makes the folder where it is missing."""
 
     name: str
     path: str
@@ -22,7 +22,7 @@ class DefinePool(Step):
 
 @dataclass(frozen=True)
 class StartPool(Step):
-    """Starts it; a folder that is missing is made."""
+    """Starts it."""
 
     name: str
 
@@ -36,8 +36,10 @@ class SetPoolAutostart(Step):
 
 
 def plan_pool(spec: PoolSpec, found: PoolState | None, host: str) -> Plan[PoolState]:
-    """The plan for one host, of that name. It is started last, so that one found off may be what a killed run has left:
-    unless the user says otherwise, it shall start at boot just like a new one.
+    """The plan for one host, of that name.
+
+    One that is there may be somebody else's: it is started, and its autostart changed where the task says so. A new one
+    is started last, so that one found off at the very path that the task gives counts as what a killed run has left.
     """
     wanted_path = str(spec.path or "")
     if found is None and not wanted_path:
@@ -55,7 +57,8 @@ def plan_pool(spec: PoolSpec, found: PoolState | None, host: str) -> Plan[PoolSt
             host=host,
         )
     now = found or PoolState(spec.name, FOLDER, wanted_path, active=False, autostart=False)
-    autostart = spec.autostart if isinstance(spec.autostart, bool) else now.autostart or not now.active
+    unfinished = bool(wanted_path) and not now.active
+    autostart = spec.autostart if isinstance(spec.autostart, bool) else now.autostart or unfinished
     changes: list[Change] = []
     steps: list[Step] = []
     if found is None:

@@ -228,7 +228,7 @@ class Pools(Protocol):
         """The pool whether it runs or not, in a few round trips; None where there is none of that name."""
 
     def define_pool(self, name: str, path: str) -> None:
-        """Defines a folder of the host, made where missing, and does not start it. AlreadyExists if the name is taken."""
+        """Defines a folder of the host, made where missing, not started. AlreadyExists if the name is taken."""
 
     def start_pool(self, name: str) -> None:
         """Starts it; running already is fine. NotFound where its folder is missing: its disk may not be mounted."""

@@ -13,6 +13,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Callable
+from xml.etree import ElementTree as ET
 
 import libvirt
 import peers
@@ -65,7 +66,25 @@ class Bench:
         raw.write_bytes(BOOT_SECTOR.ljust(1 << 20, b"\0"))
         command("qemu-img", "convert", "-O", "qcow2", str(raw), str(image))
         self.ours("ablestack_template", name="halt", format="qcow2", src=str(image))
+        self._write_definition()
         self.clean()
+
+    @property
+    def definition(self) -> Path:
+        """What we define for a VM, for the floor to fill in: @NAME@ is the VM's name and that of its volumes."""
+        return self.work / "ours.xml"
+
+    def _write_definition(self) -> None:
+        self.fleet(1, start=False, **{**DEPLOY, "wait": "none"})()
+        with closing(libvirt.open(self.lab.uri("h1"))) as connection:
+            root = ET.fromstring(connection.lookupByName("ours1").XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE))
+        own = root.findtext("uuid", "")
+        for parent, tag in ((root, "uuid"), (root, "metadata"), (root.find("devices/interface"), "mac")):
+            parent.remove(parent.find(tag))
+        text = ET.tostring(root, encoding="unicode")
+        for kind in ("root.qcow2", "seed.iso"):
+            text = text.replace(f"vm-ours1-{own[:8]}-{kind}", f"@NAME@.{kind.partition('.')[2]}")
+        self.definition.write_text(text.replace("<name>ours1</name>", "<name>@NAME@</name>"), encoding="utf-8")
 
     def clean(self) -> None:
         """No VMs and none of their volumes."""
@@ -174,7 +193,7 @@ class Bench:
     # the floor
 
     def shell(self, verb: str, count: int, at_once: int) -> Deed:
-        words = [str(HERE / "floor.sh"), str(SCRIPTS), verb, str(count), str(at_once)]
+        words = [str(HERE / "floor.sh"), str(SCRIPTS), verb, str(count), str(at_once), str(self.definition)]
         return lambda: finish(self.lab.host("h1", *words, check=False, timeout=900))
 
     def api(self, verb: str, count: int, threads: int) -> Deed:
@@ -209,6 +228,7 @@ def tools(bench: Bench) -> tuple[Tool, ...]:
 
     return (
         Tool(SHELL_FOUR, floor(bench.shell, 4)),
+        Tool(SHELL_OURS, lambda count: {"deploy": bench.shell("deploy-ours", count, 4)}),
         Tool("shell, one at a time", floor(bench.shell, 1)),
         Tool("API, four threads", floor(bench.api, 4)),
         Tool("API, one thread", floor(bench.api, 1)),
@@ -222,6 +242,8 @@ def tools(bench: Bench) -> tuple[Tool, ...]:
 
 
 SHELL_FOUR = "shell, four at a time"
+SHELL_OURS = "shell, four at a time, our definitions"
+"""The floor with the devices that our VMs have: what is over SHELL_FOUR is QEMU's and the firmware's."""
 FLEET = "ablestack_vm_fleet"
 FAR_FLEET = "ablestack_vm_fleet, 20 ms away"
 THEIRS = "community.libvirt in a loop"

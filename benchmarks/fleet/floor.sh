@@ -1,17 +1,26 @@
 #!/usr/bin/env bash
 # The floor: what qemu-img and virsh need for the same work on N VMs, P at a time. Runs on a host.
-#   floor.sh LAB_SCRIPTS deploy|virt-install|stop|remove N P
+#   floor.sh LAB_SCRIPTS deploy|deploy-ours|virt-install|stop|remove N P DEFINITION
 set -euo pipefail
-export SCRIPTS=$1
+export SCRIPTS=$1 DEFINITION=$5
 cd /srv/default
 
+lab-definition() {
+  "$SCRIPTS/tinyvm.sh" "$1" "/srv/default/$1.qcow2" "seed=/srv/default/$1.iso"
+}
+our-definition() {
+  sed "s/@NAME@/$1/g" "$DEFINITION"
+}
 deploy() {
   qemu-img create -q -f qcow2 -b /srv/default/halt.qcow2 -F qcow2 "$1.qcow2"
   "$SCRIPTS/mkseed.sh" "$1.iso" "$1" >/dev/null
-  "$SCRIPTS/tinyvm.sh" "$1" "/srv/default/$1.qcow2" "seed=/srv/default/$1.iso" >"/tmp/$1.xml"
+  "${2:-lab-definition}" "$1" >"/tmp/$1.xml"
   virsh -q define "/tmp/$1.xml"
   virsh -q start "$1"
   rm "/tmp/$1.xml"
+}
+deploy-ours() {
+  deploy "$1" our-definition
 }
 virt-install() { # a seed of its own making is left out, which spares it work
   command virt-install -q --connect qemu:///system --virt-type qemu --name "$1" --memory 96 --vcpus 1 --import \
@@ -25,5 +34,5 @@ remove() {
   virsh -q undefine "$1"
   rm -f "$1.qcow2" "$1.iso"
 }
-export -f deploy virt-install stop remove
+export -f lab-definition our-definition deploy deploy-ours virt-install stop remove
 seq -f 'floor%.0f' "$3" | xargs -P "$4" -I{} bash -c "set -e; $2 {}"

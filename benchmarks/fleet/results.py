@@ -11,17 +11,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from cases import DEEDS, FAR_FLEET, FLEET, SHELL_FOUR, THEIRS
+from cases import DEEDS, FAR_FLEET, FLEET, SHELL_FOUR, SHELL_OURS, THEIRS
 
 BARE, EMPTY = "bare start-up", "a module that does nothing"
 
 
 @dataclass
 class Results:
-    """Seconds by number of VMs, tool and deed, in the order measured; `costs` are counts of one fleet task."""
+    """Seconds by number of VMs, tool and deed, in the order measured; `costs` are counts of one fleet task.
+
+    `conditions` is a sentence of the machine that they were measured on.
+    """
 
     seconds: dict[tuple[int, str, str], list[float]] = field(default_factory=dict)
     costs: dict[str, dict[str, float]] = field(default_factory=dict)
+    conditions: str = ""
 
     def add(self, count: int, tool: str, deed: str, seconds: float) -> None:
         self.seconds.setdefault((count, tool, deed), []).append(seconds)
@@ -38,12 +42,14 @@ class Results:
 
     def save(self, path: Path) -> None:
         rows = [[*key, values] for key, values in self.seconds.items()]
-        path.write_text(json.dumps({"seconds": rows, "costs": self.costs}, indent=1), encoding="utf-8")
+        data = {"seconds": rows, "costs": self.costs, "conditions": self.conditions}
+        path.write_text(json.dumps(data, indent=1), encoding="utf-8")
 
     @classmethod
     def load(cls, path: Path) -> Results:
         data: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        return cls({(count, tool, deed): values for count, tool, deed, values in data["seconds"]}, data["costs"])
+        seconds = {(count, tool, deed): values for count, tool, deed, values in data["seconds"]}
+        return cls(seconds, data["costs"], data["conditions"])
 
 
 @dataclass(frozen=True)
@@ -58,7 +64,9 @@ class Ratio:
     @property
     def line(self) -> str:
         value = "not measured" if self.value is None else f"{self.value:.2f}"
-        return f"| {self.what} | {value} | {'at least' if self.at_least else 'at most'} {self.limit:g} |"
+        limit = f"{'at least' if self.at_least else 'at most'} {self.limit:g}"
+        kept = "" if self.value is None else "yes" if (self.value >= self.limit) is self.at_least else "no"
+        return f"| {self.what} | {value} | {limit} | {kept} |"
 
 
 def ratios(found: Results, count: int) -> list[Ratio]:
@@ -75,6 +83,7 @@ def ratios(found: Results, count: int) -> list[Ratio]:
             over(net, of(SHELL_FOUR, "deploy")),
             1.15,
         ),
+        Ratio(f"{count} VMs deployed: the same, to {SHELL_OURS}", over(net, of(SHELL_OURS, "deploy")), 1.15),
         Ratio(f"{count} VMs deployed: {THEIRS}, to fleet", over(of(THEIRS, "deploy"), fleet), 6, True),
         Ratio(f"{count} VMs again: fleet, to {EMPTY}", over(again, of(EMPTY, "")), 1.5),
         Ratio(f"{count} VMs again: {THEIRS}, to fleet", over(of(THEIRS, "again"), again), 20, True),
@@ -98,6 +107,9 @@ def report(found: Results) -> str:
 
 
 def _sections(found: Results) -> Iterable[str]:
+    rounds = [len(values) for values in found.seconds.values()]
+    if rounds:
+        yield f"Medians of at most {max(rounds)} rounds, of slow tools one. {found.conditions}".strip() + "."
     for count in found.counts():
         rows = [
             [tool, *(_cell(found.median(count, tool, deed)) for deed in DEEDS)]
@@ -113,7 +125,7 @@ def _sections(found: Results) -> Iterable[str]:
         rows = [[name, f"{cost['trips']:g}", f"{cost['kib'] / 1024:.1f}"] for name, cost in found.costs.items()]
         yield _table(["", "calls", "MiB"], rows)
     lines = [row.line for count in found.counts() for row in ratios(found, count)]
-    yield "\n".join(["| ratio | measured | limit |", "|---|--:|---|", *lines])
+    yield "\n".join(["| ratio | measured | limit | kept |", "|---|--:|---|---|", *lines])
 
 
 def _cell(value: float | None) -> str:

@@ -2,27 +2,34 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Compares what fleets cost: our modules, libvirt's own tools, virt-install and community.libvirt, on one lab host.
 
-  ./dev shell python benchmarks/fleet/run.py [--counts 10 30] [--rounds 3] [--only WORD ...] [--into FOLDER]
+  ./dev shell python benchmarks/fleet/run.py [--counts 10 30] [--rounds 3] [--minutes 20] [--only WORD ...]
+                                             [--into FOLDER [--more]]
 
-Prints a Markdown table with the ratios, and writes it, a plot and the samples to FOLDER as fleet.md, fleet.svg and
-fleet.json. --only measures the tools whose names have one of the words; with --more, FOLDER's samples are added to.
-The lab it starts it ends. Nothing is installed but into an environment of the benchmarks' own.
+Writes the tables, the ratios and the picture into the documents (docs/design/speed.md, docs/images/fleet.svg); with
+--into they go to FOLDER instead, with the samples, as fleet.md, fleet.svg and fleet.json, and with --more, FOLDER's
+samples are added to. Every tool is measured once; further rounds are left out when the minutes are over. --only
+measures the tools whose names have one of the words. The lab it starts it ends. Nothing is installed but into an
+environment of the benchmarks' own.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
+DOCUMENT = ROOT / "docs" / "design" / "speed.md"
 sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "benchmarks"), str(HERE)]
 
 from cases import DEPLOY, Bench, Deed, Tool, finish, tools  # noqa: E402
+from document import replace_part  # noqa: E402
 from lab_tests.lab import Lab  # noqa: E402
 from plot import plot  # noqa: E402
 from results import BARE, EMPTY, Results, report  # noqa: E402
@@ -44,16 +51,15 @@ def measure(bench: Bench, tool: Tool, count: int, found: Results) -> None:
     bench.clean()
 
 
-def compare(bench: Bench, chosen: list[Tool], count: int, rounds: int, found: Results, kept: Path) -> None:
+def compare(bench: Bench, chosen: list[Tool], count: int, number: int, found: Results, kept: Path) -> None:
     """All take turns, so that whatever else the machine does hits all alike; what is measured is saved at once."""
-    for number in range(rounds):
-        found.add(count, BARE, "", seconds(lambda: bench.play([])))
-        found.add(count, EMPTY, "", seconds(lambda: bench.play([{"nothing": {}}])))
-        for tool in chosen:
-            if not (tool.slow and number):
-                print(f"{count} VMs, round {number + 1}: {tool.name}", file=sys.stderr, flush=True)
-                measure(bench, tool, count, found)
-                found.save(kept)
+    found.add(count, BARE, "", seconds(lambda: bench.play([])))
+    found.add(count, EMPTY, "", seconds(lambda: bench.play([{"nothing": {}}])))
+    for tool in chosen:
+        if not (tool.slow and number):
+            print(f"{count} VMs, round {number + 1}: {tool.name}", file=sys.stderr, flush=True)
+            measure(bench, tool, count, found)
+            found.save(kept)
 
 
 def count_costs(bench: Bench, count: int, found: Results) -> None:
@@ -72,11 +78,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--counts", type=int, nargs="+", default=[10, 30])
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--minutes", type=float, default=20)
     parser.add_argument("--only", nargs="+", default=[""])
-    parser.add_argument("--into", type=Path, default=Path("."))
+    parser.add_argument("--into", type=Path)
     parser.add_argument("--more", action="store_true")
     asked = parser.parse_args()
-    kept = asked.into / "fleet.json"
+    over = time.monotonic() + asked.minutes * 60
+    loads = [os.getloadavg()[0]]
+    kept = (asked.into or Path(tempfile.gettempdir())) / "fleet.json"
     found = Results.load(kept) if asked.more and kept.exists() else Results()
     lab = Lab()
     was_up = bool(lab.hosts)
@@ -85,20 +94,31 @@ def main() -> None:
         bench = Bench(lab)
         bench.prepare()
         chosen = [tool for tool in tools(bench) if any(word in tool.name for word in asked.only)]
-        for count in asked.counts:
-            compare(bench, chosen, count, asked.rounds, found, kept)
+        for number in range(asked.rounds):
+            for count in asked.counts:
+                if not number or time.monotonic() < over:
+                    compare(bench, chosen, count, number, found, kept)
+                    loads.append(os.getloadavg()[0])
         for count in [1, *asked.counts]:
             count_costs(bench, count, found)
+        found.conditions = f"{os.cpu_count()} processors; load of the machine {min(loads):.1f} to {max(loads):.1f}"
         found.save(kept)
     finally:
         if was_up:
             lab.wipe("h1")
         else:
             lab.script("down", "--purge")
-    text = report(found)
-    (asked.into / "fleet.md").write_text(text, encoding="utf-8")
-    (asked.into / "fleet.svg").write_text(plot(found, max(found.counts())), encoding="utf-8")
+    text, picture = report(found), plot(found, max(found.counts()))
     print(text)
+    if asked.into:
+        (asked.into / "fleet.md").write_text(text, encoding="utf-8")
+        (asked.into / "fleet.svg").write_text(picture, encoding="utf-8")
+        return
+    replace_part(DOCUMENT, "fleet", text)
+    (ROOT / "docs" / "images" / "fleet.svg").write_text(picture, encoding="utf-8")
+    planned = subprocess.run([sys.executable, str(HERE / "planning.py")], capture_output=True, text=True, check=True)
+    print(planned.stdout)
+    replace_part(DOCUMENT, "planning", planned.stdout)
 
 
 if __name__ == "__main__":

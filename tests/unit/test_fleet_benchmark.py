@@ -15,6 +15,7 @@ FOLDER = Path(__file__).parents[2] / "benchmarks"
 sys.path += [str(FOLDER), str(FOLDER / "fleet")]
 
 import cases  # noqa: E402
+import document  # noqa: E402
 import plot  # noqa: E402
 import results  # noqa: E402
 
@@ -38,16 +39,41 @@ def found() -> results.Results:
 
 def test_ratios_are_of_medians_and_spare_a_playbook_its_start_up(found: results.Results) -> None:
     values = [ratio.value for ratio in results.ratios(found, 30)]
-    assert values[:3] == [1.1, 5.0, pytest.approx(4 / 3)]
-    assert values[3:6] == [None, None, None]
-    assert values[6] == pytest.approx(0.2)
+    assert values[:4] == [1.1, None, 5.0, pytest.approx(4 / 3)]
+    assert values[4:7] == [None, None, None]
+    assert values[7] == pytest.approx(0.2)
 
 
 def test_the_report_says_what_was_not_measured(found: results.Results) -> None:
     text = results.report(found)
     assert "| ablestack_vm_fleet | 12.0 | 2.0 |  |  |" in text
-    assert "| 30 VMs again: community.libvirt in a loop, to fleet | not measured | at least 20 |" in text
+    assert "| 30 VMs again: community.libvirt in a loop, to fleet | not measured | at least 20 |  |" in text
+    assert "| at most 1.15 | yes |" in text
+    assert "| at least 6 | no |" in text
     assert "bare start-up 1.0 s" in text
+
+
+def test_only_the_marked_part_of_a_document_is_written(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("# A\n\n<!-- x: begin -->\nold\n<!-- x: end -->\n\nB\n")
+    for _time in range(2):
+        document.replace_part(page, "x", "new\n")
+        assert page.read_text() == "# A\n\n<!-- x: begin -->\n\nnew\n\n<!-- x: end -->\n\nB\n"
+    with pytest.raises(SystemExit, match="no part 'y'"):
+        document.replace_part(page, "y", "")
+
+
+@pytest.mark.parametrize(
+    ("file", "part"),
+    [
+        ("docs/design/speed.md", "fleet"),
+        ("docs/design/speed.md", "planning"),
+        ("benchmarks/inventory/README.md", "inventory"),
+    ],
+)
+def test_the_documents_have_the_parts_that_benchmarks_write(file: str, part: str) -> None:
+    text = (FOLDER.parent / file).read_text(encoding="utf-8")
+    assert text.count(f"<!-- {part}: begin -->") == text.count(f"<!-- {part}: end -->") == 1
 
 
 def test_samples_are_kept_to_be_added_to(found: results.Results, tmp_path: Path) -> None:

@@ -17,7 +17,10 @@ description:
     wherever it goes.
   - On a running VM it is plugged in, unplugged and grown at once. While a VM snapshot exists all that is refused.
   - The data disk of a destroyed VM is free. Attaching or deleting it takes it out of that VM, which then comes back
-    without it when it is recovered.
+    without it when it is recovered. In storage that hosts share this is done on that VM's host; a VM of another host
+    gets the disk only after the destroyed VM was expunged.
+  - In storage that hosts share, a volume is one volume on whatever host, and at most one VM of all these hosts has it.
+    For that every host that shares it is asked.
   - What a volume is to have as a disk (offering, limits, device id) is known while it is attached, and forgotten after.
 extends_documentation_fragment:
   - ablestack.kvm.connection
@@ -68,7 +71,8 @@ options:
   host:
     description:
       - Host of the catalog that has the volume or is to have it.
-      - Not needed where the catalog has one host, where one host has the volume, or with O(vm).
+      - Not needed where the catalog has one host, where one host or one shared storage has the volume, with O(vm), or
+        where the volume is to be absent and is nowhere.
     type: str
 seealso:
   - module: ablestack.kvm.ablestack_volume_info

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -23,7 +24,7 @@ from ansible_collections.ablestack.kvm.plugins.module_utils.face.volume_options 
 from support.memory_state import MemoryDomain
 from support.snapshots import run as run_snapshot
 from support.snapshots import the_domain
-from support.worlds import Controller, World, make_world
+from support.worlds import Controller, World, make_world, put_template
 
 VM: dict[str, Any] = {
     "name": "web1",
@@ -226,6 +227,134 @@ def test_of_many_hosts_the_right_one_is_found() -> None:
     assert thrice(world, name="twin", state="detached").result["volume"]["host"] == "kvm01"
     for options in ({"size": 3}, {"state": "absent"}):
         assert code_of(world, name="twin", **options) is Code.INVALID_INPUT
+    for host in ("kvm01", "kvm02"):
+        thrice(world, name="twin", state="absent", host=host)
+    # Nowhere is where it was to be, wherever that was, and a pool that only one host has is asked for there.
+    assert not thrice(world, name="twin", state="absent").changed
+    world.states["kvm02"].add_pool("nvme")
+    thrice(world, name="fast", size=1, pool="nvme", host="kvm02")
+    thrice(world, name="fast", state="absent", pool="nvme")
+    assert not thrice(world, name="fast", state="absent", pool="nvme").changed
+    assert code_of(world, name="fast", state="absent", pool="nope") is Code.NOT_FOUND
+    world.down.add("kvm02")
+    assert code_of(world, name="twin", state="absent") is Code.HOST_UNAVAILABLE
+
+
+# Storage that hosts share: one volume, whoever has it
+
+
+def shared_site(marks: str = "uuid") -> World:
+    """web1 on kvm01 has `mine`, web2 is on kvm02; both hosts have one storage, by UUID or as the catalog says."""
+    declared = {name: {"shared_pools": ["default"]} for name in ("kvm01", "kvm02")} if marks == "catalog" else {}
+    world = make_world(3, shared=True, host_values=declared)
+    other = world.states["kvm03"]
+    other.pools = {}
+    put_template(other.add_pool("default"))
+    if marks == "catalog":  # a pool object of its own on each host, with the same files
+        own = world.states["kvm02"].pools["default"]
+        world.states["kvm02"].pools = {"default": replace(own, id="00000000-0000-4000-8000-00000000beef")}
+    run_vm(world, **{**VM, "host": "kvm01"})
+    run_vm(world, **{**VM, "name": "web2", "host": "kvm02", "data_disks": ()})
+    return world
+
+
+def vm_error(world: World, **options: Any) -> AblestackError:
+    for check in (True, False):
+        controller = world.controller(check)
+        with pytest.raises(AblestackError) as refused, controller.infrastructure as infrastructure:
+            apply_vm(infrastructure, VmSpec(**{"wait": "none", **options}))
+        assert controller.writes == []
+    return refused.value
+
+
+@pytest.mark.parametrize("marks", ["uuid", "catalog"])
+def test_a_shared_disk_has_one_writer_on_whatever_host(marks: str) -> None:
+    world = shared_site(marks)
+    error = vm_error(world, name="web2", data_disks=(DiskSpec("mine"),))
+    assert error.code is Code.IN_USE
+    assert "VM 'web1' on host 'kvm01'" in error.message
+    for host in ("kvm02", "kvm03"):
+        new = {**VM, "name": "web3", "host": host}
+        if host == "kvm02":
+            assert vm_error(world, **new).code is Code.IN_USE
+        else:  # a disk of the same name in storage of its own
+            assert run_vm(world, **new).changed
+    run_vm(world, name="web3", state="expunged", delete_data_disks="all")
+    for options in ({"state": "attached", "vm": "web2"}, {"state": "absent", "host": "kvm02"}, {"state": "absent"}):
+        assert code_of(world, name="mine", **options) is Code.IN_USE
+    assert "vol-mine.qcow2" in world.pool.volumes
+
+
+@pytest.mark.parametrize("marks", ["uuid", "catalog"])
+def test_a_shared_volume_is_one_volume_without_a_host(marks: str) -> None:
+    world = shared_site(marks)
+    assert thrice(world, name="mine", size=2).result["volume"]["vm"] == "web1"
+    assert thrice(world, name="mine", size=3, host="kvm02").result["volume"]["host"] == "kvm01"
+    with world.controller(check=True).infrastructure as infrastructure:
+        (row,) = list_volumes(infrastructure, VolumeFilter()).result["volumes"]
+    assert (row["name"], row["state"], row["host"]) == ("mine", "Attached", "kvm01")
+    thrice(world, name="mine", state="detached")
+    assert thrice(world, name="mine", state="attached", vm="web2").result["volume"]["host"] == "kvm02"
+    assert vm_error(world, name="web1", data_disks=(DiskSpec("mine"),)).code is Code.IN_USE
+    run(world.controller(), name="mine", state="detached", vm="web2")
+    # A free one is shown on the first host that has it.
+    free = run(world.controller(), name="mine", state="detached")
+    assert (free.changed, free.result["volume"]["host"]) == (False, "kvm01")
+    thrice(world, name="mine", state="absent")
+    assert not [name for name in world.pool.volumes if name.startswith("vol-")]
+
+
+def test_a_destroyed_vms_shared_disk_is_free_on_its_own_host_alone() -> None:
+    world = shared_site()
+    run_vm(world, name="web1", state="destroyed")
+    error = vm_error(world, name="web2", data_disks=(DiskSpec("mine"),))
+    assert error.code is Code.IN_USE
+    assert "kept for destroyed VM 'web1' on host 'kvm01'" in error.message
+    assert code_of(world, name="mine", state="attached", vm="web2") is Code.IN_USE
+    thrice(world, name="mine", size=2, host="kvm02")
+    thrice(world, name="mine", state="absent", host="kvm02")
+    back = run_vm(world, name="web1", state="recovered").result["vm"]
+    assert [disk["name"] for disk in back["disks"]] == ["root"]
+
+
+def test_pools_of_one_uuid_that_are_copies_have_volumes_of_their_own() -> None:
+    world = make_world(2)
+    world.states["kvm02"].pools["default"].id = world.pool.id
+    run_vm(world, **{**VM, "host": "kvm01"})
+    assert run_vm(world, **{**VM, "name": "web2", "host": "kvm02"}).changed
+    assert code_of(world, name="mine", state="absent") is Code.INVALID_INPUT
+
+
+def test_a_host_that_may_have_a_shared_disk_has_to_be_asked() -> None:
+    world = shared_site("catalog")
+    world.down.add("kvm01")
+    error = vm_error(world, name="web2", data_disks=(DiskSpec("mine"),))
+    assert error.code is Code.HOST_UNAVAILABLE
+    assert code_of(world, name="mine", state="absent", host="kvm02") is Code.HOST_UNAVAILABLE
+    world.down = {"kvm03"}  # it shares nothing
+    assert vm_error(world, name="web2", data_disks=(DiskSpec("mine"),)).code is Code.IN_USE
+
+
+@pytest.mark.parametrize("marks", ["uuid", "catalog"])
+def test_of_two_hosts_that_want_one_shared_disk_at_once_one_gets_it(marks: str) -> None:
+    """The other VM is given the disk between our look and our own attaching."""
+    world = shared_site(marks)
+    thrice(world, name="mine", state="detached")
+    controller = world.controller()
+    first = controller.hosts["kvm02"]
+    genuine, raced = first.hold, []
+
+    def hold(*arguments: Any) -> Any:
+        if not raced:
+            raced.append(run_vm(world, name="web1", data_disks=(DiskSpec("mine"),)))
+        return genuine(*arguments)
+
+    first.hold = hold  # type: ignore[method-assign]
+    with pytest.raises(AblestackError) as refused, controller.infrastructure as infrastructure:
+        apply_vm(infrastructure, VmSpec(name="web2", data_disks=(DiskSpec("mine"),), wait="none"))
+    assert raced[0].changed
+    assert refused.value.code is Code.CONFLICT
+    assert "VM 'web1' on host 'kvm01'" in refused.value.message
 
 
 def test_what_is_listed() -> None:

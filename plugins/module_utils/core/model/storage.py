@@ -30,6 +30,11 @@ def pool_marks(place: Place) -> frozenset[tuple[str, ...]]:
     return frozenset(marks)
 
 
+def is_declared(one: Place, other: Place) -> bool:
+    """Whether the catalog or the pools' own source says that they are one storage; a UUID in common may be a copy."""
+    return any(kind != "uuid" for kind, *_what in pool_marks(one) & pool_marks(other))
+
+
 def groups_sharing(places: Iterable[Place]) -> tuple[tuple[Place, ...], ...]:
     """The places in groups, each of one storage, in the order of their first members; a local pool is alone."""
     rows = list(places)

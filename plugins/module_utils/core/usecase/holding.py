@@ -146,12 +146,21 @@ def ensure_free(host: Host, vm: VmFacts, volumes: Collection[str], lenders: Coll
         if not host.volume_path(*volume.split("/", 1)):
             raise _conflict(vm, f"volume '{volume}' was deleted meanwhile")
     for other in every_vm(host, tuple(ref for ref in host.domains() if ref.id not in (vm.id, *lenders))):
-        disks = other.record.disks if other.record else ()
-        has = {f"{disk.pool}/{disk.volume}" for disk in disks}
-        has.update(volume for hold in other.holds if _lives(hold) for volume in hold.volumes)
+        claimed = volumes_of(other)
         for volume in volumes:
-            if volume in has:
-                raise _conflict(vm, f"volume '{volume}' was given to VM '{other.name}' meanwhile")
+            if volume in claimed:
+                raise given_meanwhile(vm, volume, other)
+
+
+def volumes_of(vm: VmFacts) -> set[str]:
+    """The volumes (pool/name) that a VM has, and those that a living process is about to give it."""
+    recorded = {f"{disk.pool}/{disk.volume}" for disk in (vm.record.disks if vm.record else ())}
+    return recorded.union(volume for hold in vm.holds if _lives(hold) for volume in hold.volumes)
+
+
+def given_meanwhile(vm: VmFacts, volume: str, other: VmFacts) -> AblestackError:
+    """Said where another VM was faster."""
+    return _conflict(vm, f"volume '{volume}' was given to VM '{other.name}' on host '{other.host.name}' meanwhile")
 
 
 def _conflict(vm: VmFacts, what: str) -> AblestackError:

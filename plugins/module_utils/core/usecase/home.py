@@ -41,12 +41,12 @@ def with_home(infra: Infrastructure, request: VmRequest) -> VmRequest:
     needs = needs_of(request, vm)
     if not needs:
         return request
-    home = survey_home(infra.host(vm.host.name), request.spec, infra.catalog, vm, needs)
+    home = survey_home(infra, infra.host(vm.host.name), request.spec, vm, needs)
     home = with_segment(infra, request.spec, home, vm.id)
     return replace(request, spec=with_addresses_chosen(infra, request.spec, home), home=home)
 
 
-def survey_home(host: Host, spec: VmSpec, catalog: Catalog, vm: VmFacts, needs: Needs) -> Site:
+def survey_home(infra: Infrastructure, host: Host, spec: VmSpec, vm: VmFacts, needs: Needs) -> Site:
     """Only what `needs` names is read. Raises where it is not there, or not fit."""
     nothing = PoolFacts(host.spec.pool, "", "", "", 0, 0)
     facts = host.abilities() if needs.firmware else HostFacts(host.spec, 0, 0)
@@ -56,7 +56,7 @@ def survey_home(host: Host, spec: VmSpec, catalog: Catalog, vm: VmFacts, needs: 
     if needs.firmware:
         check_boot(host.spec, facts, spec, template)
     _iso, iso_path = find_image(host, needs.iso, "ISO")
-    pools = _pools(host, needs, catalog)
+    pools = _pools(host, needs, infra.catalog)
     site = Site(
         host=facts,
         pool=pools.get(needs.root_pool or host.spec.pool, nothing),
@@ -71,7 +71,7 @@ def survey_home(host: Host, spec: VmSpec, catalog: Catalog, vm: VmFacts, needs: 
         there = {name: found for name, found in networks.items() if found}
         site = replace(site, networks=there, addresses_taken=taken_addresses(host, spec, there, vm))
     if needs.disks:
-        site = replace(site, **data_volumes(host, needs.disks, catalog, vm))
+        site = replace(site, **data_volumes(infra, host, needs.disks, vm))
     return site
 
 

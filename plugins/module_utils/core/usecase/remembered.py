@@ -29,6 +29,7 @@ _READS = frozenset(
         "snapshots",
         "abilities",
         "facts",
+        "details",
     }
 )
 

@@ -10,9 +10,10 @@ from typing import Any, Callable
 
 from ..hypervisor.port import Host
 from ..model.catalog import Catalog, HostSpec
+from ..model.data_volume import holds
 from ..model.errors import AblestackError, Code, invalid
 from ..model.naming import data_volume
-from ..model.resources import HostFacts, NetworkFacts, PoolFacts, Template, VolumeFacts
+from ..model.resources import HostFacts, NetworkFacts, PoolFacts, Template
 from ..model.values import UNSET
 from ..model.vm import DomainRef, VmFacts
 from ..model.vm_spec import AUTO, DiskSpec, NicSpec, VmSpec
@@ -24,6 +25,7 @@ from .infrastructure import Infrastructure
 from .layering import with_snapshots
 from .neighbours import count_members, require_counted
 from .query import every_vm
+from .sharing import as_others_see
 
 
 def choose_site(
@@ -44,7 +46,7 @@ def choose_site(
     chosen = infra.selected(spec.zone, spec.pod, spec.cluster, (named,) if named else ())
     asked = tuple(host for host in chosen if host.state == "enabled")
     counted, unasked = count_members(infra, groups, asked, without)
-    found, errors = infra.on_hosts(lambda host: _survey(host, spec, catalog, without), asked)
+    found, errors = infra.on_hosts(lambda host: _survey(infra, host, spec, without), asked)
     errors = {**errors, **unasked}
     candidates = []
     for host in catalog.hosts:
@@ -58,9 +60,9 @@ def choose_site(
     return picture.site(found[placement.host]), placement
 
 
-def _survey(host: Host, spec: VmSpec, catalog: Catalog, without: VmFacts | None) -> Site:
+def _survey(infra: Infrastructure, host: Host, spec: VmSpec, without: VmFacts | None) -> Site:
     """Everything about one host; raises what it lacks, for the placement's reasons."""
-    nics = spec.networks or ()
+    catalog, nics = infra.catalog, spec.networks or ()
     template, template_path = find_image(host, spec.template, "template")
     iso, iso_path = find_image(host, iso_of(spec), "ISO")
     facts = _facts(host, spec, catalog, template)
@@ -76,7 +78,7 @@ def _survey(host: Host, spec: VmSpec, catalog: Catalog, without: VmFacts | None)
         iso_path=iso_path,
         networks=networks,
         pools=pools,
-        **data_volumes(host, spec.data_disks or (), catalog, without),
+        **data_volumes(infra, host, spec.data_disks or (), without),
         addresses_taken=taken_addresses(host, spec, networks, without),
     )
 
@@ -184,39 +186,41 @@ def _pools(host: Host, spec: VmSpec, catalog: Catalog) -> dict[str, PoolFacts]:
     return {name: host.pool(name) for name in names}
 
 
-def data_volumes(host: Host, disks: tuple[DiskSpec, ...], catalog: Catalog, without: VmFacts | None) -> dict[str, Any]:
-    """Data disks of the wanted names that exist and that no VM has: they are adopted with what is on them."""
+def data_volumes(
+    infra: Infrastructure, host: Host, disks: tuple[DiskSpec, ...], without: VmFacts | None
+) -> dict[str, Any]:
+    """Data disks of the wanted names that exist and that no VM has: they are adopted with what is on them.
+
+    In storage that hosts share, VMs of any of them count.
+    """
     volumes: dict[str, int] = {}
     lenders: dict[str, VmFacts] = {}
     for disk in disks:
-        pool = pool_of_disk(disk, catalog) or host.spec.pool
+        pool = pool_of_disk(disk, infra.catalog) or host.spec.pool
         volume = host.volume(pool, data_volume(disk.name))
         if volume is None:
             continue
         key = f"{pool}/{volume.name}"
-        for holder in _holders(host, pool, volume, without):
+        for holder in (vm for vm in _others(host, without) if holds(vm, volume)):
             if holder.exists or holder.record is None:
-                raise AblestackError(
-                    Code.IN_USE,
-                    f"data disk '{disk.name}' belongs to VM '{holder.name}'",
-                    "choose another name, or detach it there first",
-                )
+                raise _belongs(disk, holder)
+            # a destroyed VM's kept disk is free all the same (SEMANTICS 6)
             lenders[key] = with_snapshots(host, holder)
+        for row in as_others_see(infra, host, volume):
+            for holder in row.holders:
+                if without is None or holder.id != without.id:
+                    raise _belongs(disk, holder)
         volumes[key] = volume.capacity
     return {"volumes": volumes, "lenders": lenders}
 
 
-def _holders(host: Host, pool: str, volume: VolumeFacts, without: VmFacts | None) -> list[VmFacts]:
-    """The VMs that have this data disk; a destroyed VM's kept disk is free all the same (SEMANTICS 6)."""
-    holders = []
-    for vm in _others(host, without):
-        recorded = any(
-            (disk.pool, disk.volume) == (pool, volume.name) for disk in (vm.record.disks if vm.record else ())
-        )
-        running = vm.live.disks if vm.live else ()  # a killed run may have plugged it in and no more
-        if recorded or any(disk.path == volume.path for disk in (*vm.config.disks, *running)):
-            holders.append(vm)
-    return holders
+def _belongs(disk: DiskSpec, holder: VmFacts) -> AblestackError:
+    where = f"VM '{holder.name}' on host '{holder.host.name}'"
+    if holder.exists or holder.record is None:
+        hint = "choose another name, or detach it there first"
+        return AblestackError(Code.IN_USE, f"data disk '{disk.name}' belongs to {where}", hint)
+    hint = "expunge that VM, which leaves the disk, or use the disk on that host"
+    return AblestackError(Code.IN_USE, f"data disk '{disk.name}' is kept for destroyed {where}", hint)
 
 
 def taken_addresses(

@@ -34,6 +34,7 @@ from .locate import Located, locate_settled, name_taken, require_alone
 from .neighbours import require_place
 from .owner import current_owner
 from .remembered import remembering
+from .sharing import require_free_elsewhere
 from .staying import staying
 from .survey import choose_site, with_addresses_chosen, with_segment
 from .waiting import wait_for, with_addresses
@@ -152,7 +153,7 @@ def carry_out(infra: Infrastructure, task: VmTask) -> VmFacts | None:
     try:
         with staying(infra, task.before), holding(host, _worked_on(task), _new_volumes(task)):
             if task.before and not deploying:
-                _ensure_free(host, task)
+                _ensure_free(infra, host, task)
             with beating([host], at.id) if deploying else nullcontext():  # one that exists is held
                 execute(host, plan.steps, undo=deploying, after={DefineVm: lambda: _defined(infra, host, task)})
     except AblestackError as error:
@@ -169,14 +170,15 @@ def _defined(infra: Infrastructure, host: Host, task: VmTask) -> None:
     """The definition of a new VM is there for all to see: now it shows whether another was faster."""
     if task.at and len(infra.catalog.hosts) > 1:
         require_alone(infra, task.at)
-    _ensure_free(host, task)
+    _ensure_free(infra, host, task)
 
 
-def _ensure_free(host: Host, task: VmTask) -> None:
+def _ensure_free(infra: Infrastructure, host: Host, task: VmTask) -> None:
     sites = [site for site in (task.request.site, task.request.home) if site]
     adopted = [volume for volume in _new_volumes(task) for site in sites if volume in site.volumes]
     if adopted and task.at:
         ensure_free(host, task.at, adopted, [vm.id for vm in _worked_on(task)])
+        require_free_elsewhere(infra, host, task.at, adopted)
 
 
 def _new_volumes(task: VmTask) -> list[str]:

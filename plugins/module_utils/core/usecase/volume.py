@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ..hypervisor.port import Host
@@ -13,6 +13,7 @@ from ..model.data_volume import DataVolume, DataVolumeSpec, data_volume_view, ho
 from ..model.errors import AblestackError, Code, invalid
 from ..model.naming import data_disk_of, data_volume
 from ..model.outcome import Outcome
+from ..model.storage import Place, is_declared, pool_marks
 from ..model.values import is_uuid
 from ..model.vm import VmFacts
 from ..plan.offering import pool_of_disk
@@ -22,6 +23,7 @@ from .infrastructure import Infrastructure
 from .layering import with_snapshots
 from .locate import locate
 from .query import every_vm, read_vms
+from .sharing import as_others_see
 from .vm import apply_vm
 
 _FILE_POOLS = ("dir", "fs", "netfs")
@@ -94,12 +96,14 @@ def _find(infra: Infrastructure, spec: DataVolumeSpec, vm: VmFacts | None) -> Da
         named = vm.host.name
     specs = (infra.catalog.host(named),) if named else infra.catalog.hosts
     found, errors = infra.on_hosts(lambda host: _on_host(host, spec.name, pool or host.spec.pool), specs)
-    there = [volume for volume in found.values() if volume.facts is not None]
+    if found and not named:  # a host without that pool has no volume in it
+        errors = {name: error for name, error in errors.items() if error.code is not Code.NOT_FOUND}
+    there = _one_each(infra, [volume for volume in found.values() if volume.facts], spec.state != "attached")
     held = [volume for volume in there if volume.holder is not None]
     if len(held) == 1 or len(there) == 1 or (there and not held and spec.state == "detached"):
         return (held or there)[0]
-    if not there and not errors and len(specs) == 1:
-        return found[specs[0].name]
+    if not there and not errors and (len(specs) == 1 or spec.state == "absent"):
+        return found[min(found)]
     for error in errors.values():
         raise error
     where = ", ".join(sorted(volume.host.name for volume in there))
@@ -109,6 +113,22 @@ def _find(infra: Infrastructure, spec: DataVolumeSpec, vm: VmFacts | None) -> Da
         else f"it is not known where volume '{spec.name}' is to be",
         "say which one with host",
     )
+
+
+def _one_each(infra: Infrastructure, rows: Iterable[DataVolume], where_used: bool) -> list[DataVolume]:
+    """Each volume once, with its holders on all hosts that share it; `where_used` shows it where a VM has it."""
+    volumes: list[DataVolume] = []
+    seen: set[tuple[str, str]] = set()
+    for row in rows:
+        if row.facts is None or (row.host.name, row.pool) in seen:
+            continue
+        mates = as_others_see(infra, infra.host(row.host.name), row.facts)
+        seen.update((mate.host.name, mate.pool) for mate in mates)
+        users = [mate for mate in mates if mate.holder] or [mate for mate in mates if mate.holders]
+        best = users[0] if users and where_used and not row.holder and (users[0].holder or not row.holders) else row
+        holders = {vm.id: vm for one in (*mates, row, best) for vm in one.holders}
+        volumes.append(replace(best, holders=tuple(holders.values())))
+    return volumes
 
 
 def _on_host(host: Host, name: str, pool: str) -> DataVolume:
@@ -145,24 +165,46 @@ def list_volumes(infra: Infrastructure, wanted: VolumeFilter) -> Outcome:
     if not found:
         sentences = "; ".join(sentence.rstrip(".") for sentence in unreachable.values())
         raise AblestackError(Code.HOST_UNAVAILABLE, sentences, "no host could be asked for its volumes")
-    views = [view for on_host in found.values() for view in on_host if wanted.matches(view)]
+    volumes = _merged(row for on_host in found.values() for row in on_host)
+    views = [view for view in map(data_volume_view, volumes) if wanted.matches(view)]
     views.sort(key=lambda view: (view["name"], view["host"], view["pool"]))
     warnings = tuple(f"host '{name}' was left out: {text}" for name, text in unreachable.items())
     return Outcome(result={"volumes": views, "unreachable_hosts": unreachable}, warnings=warnings)
 
 
-def _listed(host: Host, wanted: VolumeFilter) -> Iterable[dict[str, Any]]:
-    pools = [pool.name for pool in host.details().pools.values() if pool.type in _FILE_POOLS]
-    chosen = [pool for pool in pools if not wanted.pools or pool in wanted.pools]
-    rows = [(pool, volume) for pool in chosen for volume in host.volume_names(pool) if _wanted(volume, wanted)]
+def _listed(host: Host, wanted: VolumeFilter) -> list[tuple[Place, DataVolume]]:
+    pools = [pool for pool in host.details().pools.values() if pool.type in _FILE_POOLS]
+    chosen = [pool for pool in pools if not wanted.pools or pool.name in wanted.pools]
+    rows = [(pool, volume) for pool in chosen for volume in host.volume_names(pool.name) if _wanted(volume, wanted)]
     vms = read_vms(host, host.domains())[0] if rows else []
-    views = []
+    found: list[tuple[Place, DataVolume]] = []
     for pool, volume in rows:
-        facts = host.volume(pool, volume)
+        facts = host.volume(pool.name, volume)
         if facts is not None:
             holders = tuple(vm for vm in vms if holds(vm, facts))
-            views.append(data_volume_view(DataVolume(data_disk_of(volume), host.spec, pool, facts, holders)))
-    return views
+            row = DataVolume(data_disk_of(volume), host.spec, pool.name, facts, holders)
+            found.append(((host.spec, pool), row))
+    return found
+
+
+def _merged(rows: Iterable[tuple[Place, DataVolume]]) -> list[DataVolume]:
+    """A volume in storage that hosts share once: where a VM has it, else on the first of them."""
+    kept: dict[str, list[tuple[Place, DataVolume]]] = {}
+    for place, volume in rows:
+        others = kept.setdefault(volume.name, [])
+        same = next((at for at, (other, one) in enumerate(others) if _is_one(other, one, place, volume)), None)
+        if same is None:
+            others.append((place, volume))
+        elif volume.holder and not others[same][1].holder:
+            others[same] = (place, volume)
+    return [volume for others in kept.values() for _place, volume in others]
+
+
+def _is_one(place: Place, volume: DataVolume, other: Place, twin: DataVolume) -> bool:
+    if place[0].name == other[0].name or not volume.facts or not twin.facts:
+        return False
+    alike = bool(pool_marks(place) & pool_marks(other)) and volume.facts.changed == twin.facts.changed
+    return alike or is_declared(place, other)
 
 
 def _wanted(volume: str, wanted: VolumeFilter) -> bool:

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # Runs molecule scenarios of extensions/molecule on host h1 of the lab, which is up; called by ./dev and by a test.
+# host_evacuation moves VMs to h2, in storage that both share.
 #   molecule.sh [SCENARIO...]   all of them when none is named
 # Each prints a line with its time; the output of one that failed is shown.
 set -euo pipefail
@@ -8,11 +9,21 @@ EXTENSIONS=$(cd "$HERE/../../extensions" && pwd)
 LAB_SH=$HERE/lab.sh
 WORK=$(mktemp -d)
 trap 'rm -rf "$WORK"' EXIT
-eval "$("$LAB_SH" env)"
+eval "$("$LAB_SH" env)" # H1_URI, and H2_URI where there is a second host
+# shellcheck disable=SC2153  # none of them is a misspelling of another
+first=$H1_URI second=${H2_URI-}
 
 cat >"$WORK/catalog.yml" <<YAML
 hosts:
-  - {name: h1, uri: "$H1_URI", virt_type: qemu}
+  - {name: h1, uri: "$first", virt_type: qemu}
+settings:
+  cpu_overprovisioning: 20
+  memory_overprovisioning: 20
+YAML
+cat >"$WORK/two.yml" <<YAML
+hosts:
+  - {name: h1, uri: "$first", virt_type: qemu, pool: shared, shared_pools: [shared], migration_uri: "qemu+tls://h1/system"}
+  - {name: h2, uri: "$second", virt_type: qemu, pool: shared, shared_pools: [shared], migration_uri: "qemu+tls://h2/system"}
 settings:
   cpu_overprovisioning: 20
   memory_overprovisioning: 20
@@ -38,6 +49,13 @@ guest() { # IMAGE MEMORY USER
 
 run() { # SCENARIO
   local start=$SECONDS
+  ABLESTACK_CATALOG=$WORK/catalog.yml
+  case $1 in
+    host_evacuation)
+      [ -n "$second" ] || { echo "molecule: $1: FAILED, the lab has no host h2" && return 1; }
+      ABLESTACK_CATALOG=$WORK/two.yml
+      ;;
+  esac
   case $1 in
     debian) guest debian 512MiB debian ;;
     *) guest tiny 96MiB root ;;

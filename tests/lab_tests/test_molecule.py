@@ -24,5 +24,4 @@ def test_every_role_has_a_scenario() -> None:
     root = Path(__file__).parents[2]
     scenarios = {path.parent.name for path in (root / "extensions" / "molecule").glob("*/molecule.yml")}
     roles = {path.name for path in (root / "roles").iterdir()}
-    # An evacuation needs two hosts with storage in common, and has lab tests of its own.
-    assert roles - {"host_evacuation"} <= scenarios
+    assert roles <= scenarios

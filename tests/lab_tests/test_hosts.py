@@ -75,10 +75,10 @@ def on_controller(lab: Lab, *words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, env=env, capture_output=True, text=True, timeout=120, check=False)
 
 
-def domains(lab: Lab) -> dict[str, set[str]]:
+def domains(lab: Lab, hosts: tuple[str, ...] = HOSTS) -> dict[str, set[str]]:
     """The names of all domains, by host."""
     found = {}
-    for host in HOSTS:
+    for host in hosts:
         with closing(lab.connect(host)) as connection:
             found[host] = {domain.name() for domain in connection.listAllDomains()}
     return found
@@ -230,6 +230,79 @@ def test_a_daemon_that_dies_in_the_middle_fails_only_its_own_vms(site: Lab, modu
 
 
 @pytest.mark.usefixtures("template")
+def test_a_daemon_that_hangs_fails_only_its_own_vms(site: Lab, module: Module) -> None:
+    """It is stopped when its connection is long open: keepalive tells in half a minute that nobody is there."""
+    names = [f"g{number}" for number in range(9)]
+    vms = [{"name": name, "host": HOSTS[number % 3]} for number, name in enumerate(names)]
+    script = "until ls /etc/libvirt/qemu/g*.xml; do sleep 0.01; done; kill -STOP $(pidof libvirtd)"
+    command = [str(SCRIPTS / "lab.sh"), "host", "h2", "timeout", "120", "sh", "-c", script]
+    env = {**os.environ, "ABLESTACK_LAB": str(site.folder)}
+    try:
+        with subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as stopper:
+            failed = module("ablestack_vm_fleet", {"vms": vms, "defaults": VM}, ok=False)
+            assert stopper.wait(10) == 0
+    finally:
+        site.host("h2", "sh", "-c", "kill -CONT $(pidof libvirtd)")
+    rows = {row["name"]: row for row in failed["results"]}
+    lost = {name for name, row in rows.items() if row["failed"]}
+    assert lost
+    assert lost <= {vm["name"] for vm in vms if vm["host"] == "h2"}
+    assert {rows[name]["error"]["code"] for name in lost} == {"HostUnavailable"}
+    done = module("ablestack_vm_fleet", {"vms": vms, "defaults": VM})
+    assert {row["name"]: row["vm"]["host"] for row in done["results"]} == {vm["name"]: vm["host"] for vm in vms}
+    assert module("ablestack_vm_fleet", {"vms": vms, "defaults": VM})["changed"] is False
+
+
+@pytest.mark.usefixtures("template")
+def test_running_vms_move_to_the_newer_release_and_not_where_they_would_not_run(
+    site: Lab, module: Module, catalog: dict[str, Any]
+) -> None:
+    """From libvirt 9.0 to 11.3 and not back, where the older one lacks the machine or the processor."""
+    hosts = [
+        {**host, "pool": "shared", "template_pool": "default", "migration_uri": f"qemu+tls://{host['name']}/system"}
+        for host in catalog["hosts"]
+    ]
+    wide = {**catalog, "hosts": hosts}
+    modelled = {**catalog, "hosts": [{**host, "cpu_mode": "host-model"} for host in hosts]}
+    guest = {**VM, "start": True, "wait": "agent"}
+
+    def run(kind: str, options: dict[str, Any], ok: bool = True, within: dict[str, Any] = wide) -> dict[str, Any]:
+        return module(f"ablestack_{kind}", {"catalog": within, **options}, ok=ok)
+
+    def refused(name: str) -> str:
+        """What is said of a move to h1, before which nothing was written on either host."""
+        before, files = definition(site, "h3", name), volumes(site, "h1") | volumes(site, "h1", "shared")
+        told = run("vm_migrate", {"name": name, "host": "h1"}, ok=False)
+        assert told["error"]["code"] == "Unsupported"
+        assert definition(site, "h3", name) == before
+        assert name not in domains(site)["h1"]
+        assert volumes(site, "h1") | volumes(site, "h1", "shared") == files
+        return str(told["msg"])
+
+    run("vm", {"name": "up", "host": "h1", **guest})
+    moved = run("vm_migrate", {"name": "up", "host": "h3"})
+    assert (moved["vm"]["host"], moved["vm"]["state"]) == ("h3", "Running")
+    site.wait_agent("h3", "up")
+    run("vm", {"name": "new", "host": "h3", **VM, "start": True})
+    assert "host 'h1' cannot run VM 'new' as it is now" in refused("new")
+    assert "machine" in refused("new")
+    for name in ("up", "new"):
+        run("vm", {"name": name, "state": "expunged", "forced": True})
+
+    # The processor that h3 gives it is more than h1 has, on a machine that both know.
+    run("vm", {"name": "cpu", "host": "h1", **VM}, within=modelled)
+    run("vm", {"name": "cpu", "host": "h3", "state": "started"}, within=modelled)
+    assert "CPU" in refused("cpu")
+    assert run("vm_migrate", {"name": "cpu", "host": "h1", "live": False, "forced": True})["vm"]["host"] == "h1"
+    run("vm", {"name": "cpu", "state": "expunged", "forced": True})
+
+
+def definition(lab: Lab, host: str, name: str) -> str:
+    with closing(lab.connect(host)) as connection:
+        return str(connection.lookupByName(name).XMLDesc())
+
+
+@pytest.mark.usefixtures("template")
 def test_a_host_without_power_fails_only_what_needs_it(
     site: Lab, module: Module, catalog: dict[str, Any], tmp_path: Path
 ) -> None:
@@ -251,6 +324,19 @@ def test_a_host_without_power_fails_only_what_needs_it(
         assert [row["failed"] for row in failed["results"]] == [False, True, False]
         assert [row["changed"] for row in failed["results"]] == [True, False, True]
         assert failed["results"][1]["error"]["code"] == "HostUnavailable"
+        # A new VM waits for the host, unless the catalog allows it to be made without.
+        new = {"name": "q1", "host": "h1", **VM}
+        refused = module("ablestack_vm", new, ok=False)
+        assert refused["error"]["code"] == "HostUnavailable"
+        assert "allow_unreachable" in refused["error"]["hint"]
+        assert "q1" not in domains(site, ("h1", "h3"))["h1"]
+        settings = {**catalog["settings"], "allow_unreachable": True}
+        made = module("ablestack_vm", {**new, "catalog": {**catalog, "settings": settings}})
+        assert {row["host"] for row in made["placement"]["rejected"]} == {"h2", "h3"}
+        assert "host 'h2' could not be asked" in " ".join(made["warnings"])
+        placed = module("ablestack_vm", {"name": "q2", **VM, "catalog": {**catalog, "settings": settings}})["placement"]
+        (reason,) = [row["reason"] for row in placed["rejected"] if row["host"] == "h2"]
+        assert reason.startswith(("host 'h2' cannot be reached", "host 'h2' did not answer"))
         listing, graph = on_controller(site, *inventory, "--list"), on_controller(site, *inventory, "--graph")
     finally:
         site.script("start", "h2")

@@ -163,6 +163,25 @@ def test_a_host_is_emptied_and_filled(shared: Site, run_playbook: Callable[..., 
         shared.module("vm", name=name, state="stopped", forced=True)
 
 
+def test_a_move_by_tls_says_what_certificates_it_misses(shared: Site) -> None:
+    """m1 runs on h1 and would go to h2 by TLS, whose QEMU has none."""
+    shared.module("vm", name="m1", state="started")
+    hosts = [{**host, "migration_uri": f"qemu+tls://{host['name']}/system"} for host in shared.catalog["hosts"]]
+    catalog = {**shared.catalog, "hosts": hosts}
+    shared.lab.host("h2", "mv", "/etc/pki/qemu", "/etc/pki/qemu.away")
+    try:
+        refused = shared.module("vm_migrate", catalog=catalog, name="m1", host="h2", ok=False)
+    finally:
+        shared.lab.host("h2", "mv", "/etc/pki/qemu.away", "/etc/pki/qemu")
+    assert refused["error"]["code"] == "Unsupported"
+    assert "/etc/pki/qemu" in refused["error"]["hint"]
+    assert shared.domains()["h1"]["m1"] is True
+    assert "m1" not in shared.domains()["h2"]
+    assert shared.module("vm_migrate", catalog=catalog, name="m1", host="h2")["vm"]["state"] == "Running"
+    shared.module("vm", name="m1", state="stopped", forced=True)
+    shared.migrate("m1", "h1")
+
+
 def test_of_what_does_not_fit_together_as_much_is_moved_as_fits(shared: Site, run_playbook: Callable[..., Run]) -> None:
     """e1 and e2 run on h1, and h2 has room for one of them; then h2 is emptied before h1 is filled again."""
     with closing(shared.lab.connect("h2")) as connection:

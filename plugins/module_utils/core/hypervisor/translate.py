@@ -52,6 +52,11 @@ _TEXTS = {
     "No space left on device": (Code.INSUFFICIENT_CAPACITY, "free some space, or use another pool"),
     "Disk quota exceeded": (Code.INSUFFICIENT_CAPACITY, "free some space, or use another pool"),
     "Cannot allocate memory": (Code.INSUFFICIENT_CAPACITY, "the host has not enough free memory"),
+    "Unable to access credentials": (
+        Code.UNSUPPORTED,
+        "a move by qemu+tls needs QEMU's own certificates in /etc/pki/qemu on both hosts; put them there, or give the"
+        " hosts a migration_uri with qemu+ssh",
+    ),
 }
 _TRANSPORT = ("VIR_FROM_RPC", "VIR_FROM_REMOTE")  # the error was made on our side of the connection
 _RAW_LENGTH = 1000

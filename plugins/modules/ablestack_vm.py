@@ -267,12 +267,12 @@ placement:
     host: {description: The chosen host., type: str, sample: kvm01}
     reason: {description: Why it was chosen., type: str, sample: least used of 2 hosts}
     rejected:
-      description: The hosts that were not suitable.
+      description: Every other host of the catalog.
       type: list
       elements: dict
       contains:
         host: {description: The host., type: str, sample: kvm02}
-        reason: {description: Why it was not suitable., type: str, sample: it is in maintenance}
+        reason: {description: Why it was not chosen., type: str, sample: it is in maintenance}
 error:
   description: What went wrong, for playbooks that branch on it. The sentence for people is in C(msg).
   returned: failure

@@ -162,7 +162,7 @@ options:
     description:
       - Whether CPU and memory may grow while the VM runs, up to the maxima of its offering. The guest needs a driver
         for virtio-mem.
-      - The default is the offering's.
+      - The default is the offering's. Where it was once given and differs from that, it stays until it is given again.
     type: bool
   user_data:
     description:

@@ -267,6 +267,57 @@ def test_a_vlan_joins_and_parts_vms(clean_lab: Lab, tasks: Tasks) -> None:
     thrice(tasks, *({"name": f"vlan{tag}", "state": "absent"} for tag in (10, 20)))
 
 
+def test_a_running_guest_goes_from_one_bridge_to_another(clean_lab: Lab, tasks: Tasks) -> None:
+    """Live, between Linux bridges; which NIC is the default one the guest learns when it next boots."""
+    for bridge, address in (("east0", "10.71.0.1/24"), ("west0", "10.72.0.1/24")):
+        script = f"ip link add {bridge} type bridge && ip addr add {address} dev {bridge} && ip link set {bridge} up"
+        clean_lab.host("h1", "sh", "-c", script)
+    shared = {"type": "shared"}
+    thrice(
+        tasks,
+        {"name": "east", "bridge": "east0", "cidr": "10.71.0.0/24", "gateway": "10.71.0.1", **shared},
+        {"name": "west", "bridge": "west0", "cidr": "10.72.0.0/24", "gateway": "10.72.0.1", **shared},
+    )
+    mac = "52:54:00:00:71:05"
+    east, west = ({"name": name, "ip": f"10.7{number}.0.5", "mac": mac} for number, name in ((1, "east"), (2, "west")))
+
+    def inside(script: str) -> str:
+        return clean_lab.guest_run("h1", "mover", script)[1]
+
+    def pings(address: str) -> bool:
+        return clean_lab.guest_run("h1", "mover", f"ping -c 2 -W 2 {address}")[0] == 0
+
+    tasks(deployed("mover", east, wait="agent"))
+    boots = inside("cat /proc/sys/kernel/random/boot_id")
+    assert pings("10.71.0.1")
+
+    predicted, moved, again = tasks(*(vm(name="mover", networks=[west], check=check) for check in (True, False, False)))
+    assert {change["path"]: change["impact"] for change in moved["changes"]} == {
+        f"networks.{mac}": "live",
+        "networks.west.ip": "next_boot",
+    }
+    assert (predicted["diff"], again["changed"]) == (moved["diff"], False)
+    assert not pings("10.71.0.1"), "it is still plugged in where it was"
+    inside("ip addr flush dev eth0; ip addr add 10.72.0.5/24 dev eth0")
+    assert pings("10.72.0.1")
+
+    # another NIC comes, and is to be the default one
+    second = {"name": "east", "ip": "10.71.0.6"}
+    tasks(vm(name="mover", networks=[west, second]))
+    [swapped] = tasks(vm(name="mover", networks=[second, west]))
+    assert {change["path"]: change["impact"] for change in swapped["changes"]} == {"default_nic": "next_boot"}
+    assert swapped["vm"]["ip_address"] == "10.71.0.6"
+    assert inside("cat /proc/sys/kernel/random/boot_id") == boots
+    tasks(vm(name="mover", state="stopped"), vm(name="mover", state="started", wait="agent"))
+    assert inside("ip -4 route show default").split()[:3] == ["default", "via", "10.71.0.1"]
+    assert pings("10.71.0.1")
+    assert pings("10.72.0.1")
+    _gone, _east, _west = tasks(
+        vm(name="mover", state="expunged", forced=True),
+        *(net(name=name, state="absent") for name in ("east", "west")),
+    )
+
+
 def test_vms_on_several_hosts_share_a_bridge(clean_lab: Lab, tasks: Tasks) -> None:
     hosts = {"hosts": ["h1", "h2"]}
     office = {"name": "office", "type": "shared", "bridge": "br0", "cidr": "10.98.0.0/24", "gateway": "10.98.0.1"}

@@ -8,6 +8,7 @@ import base64
 import io
 from collections.abc import Callable
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pycdlib
@@ -202,6 +203,63 @@ def test_a_reinstalled_vm_begins_anew_and_a_late_guest_says_what_it_said_last(
     assert "left-over" not in inside(lab, "r1", "ls /")
     assert inside(lab, "r1", "hostname") == "r1\n"
     task(name="r1", state="expunged", forced=True)
+
+
+def boot_code(text: str) -> bytes:
+    """A boot sector that writes the text to the serial port about once a second, wherever it is loaded."""
+    head = bytes.fromhex("0e1ffce800005e")  # push cs; pop ds; cld; call next; next: pop si
+    head += bytes.fromhex("83c6") + b"\x00"  # add si, text - next
+    head += bytes.fromhex("56ac84c07406baf803eeebf55e")  # push si; put: lodsb; until 0: out 3f8h, al; pop si
+    head += bytes.fromhex("56b486b90f00ba4042cd155eebe5")  # push si; wait 1 s (int 15h); pop si; again
+    code = bytearray(head)
+    code[9] = len(head) - 6
+    code += text.encode() + b"\r\n\0"
+    return bytes(code) + bytes(510 - len(code)) + b"\x55\xaa"
+
+
+def says(late: dict[str, Any], text: str) -> bool:
+    """Whether that was on the console of a VM whose agent, of course, never came."""
+    assert late["error"]["code"] == "Timeout", late
+    return text in late["error"]["details"]["console"]
+
+
+def test_a_vm_from_an_iso_boots_it_until_its_disk_boots(clean_lab: Lab, task: Run, thrice: Run, tmp_path: Path) -> None:
+    lab, iso = clean_lab, tmp_path / "install.iso"
+    image = pycdlib.PyCdlib()
+    image.new(vol_ident="INSTALL")
+    sector = boot_code("booted from the ISO")
+    image.add_fp(io.BytesIO(sector), len(sector), "/BOOT.;1")
+    image.add_eltorito("/BOOT.;1", "/BOOT.CAT;1")
+    image.write(str(iso))
+    image.close()
+    task("ablestack_template", name="install", src=str(iso), format="iso")
+    options = {
+        "name": "i1", "iso": "install", "cpu": 1, "memory": 96, "root_disk_size": "1GiB", "networks": ["default"],
+    }  # fmt: skip
+    late = task(**options, wait="agent", wait_timeout=15, ok=False)
+    assert says(late, "booted from the ISO")
+    found = task(**options)
+    assert not found["changed"]
+    vm = found["vm"]
+    assert (vm["state"], vm["iso"], vm["template"]) == ("Running", "install", "")
+    (root,) = vm["disks"]
+    assert (root["role"], root["size_gib"]) == ("root", 1)
+
+    # the installer has written a disk that boots
+    task(name="i1", state="stopped", forced=True)
+    path = f"/srv/{root['pool']}/{root['volume']}"
+    lab.host(
+        "h1",
+        "sh",
+        "-c",
+        f"printf %s {base64.b64encode(boot_code('booted from the disk')).decode()} | base64 -d > /root/mbr",
+    )
+    lab.host("h1", "qemu-io", "-c", "write -s /root/mbr 0 512", path)
+    late = task(name="i1", state="started", wait="agent", wait_timeout=15, ok=False)
+    assert says(late, "booted from the disk")
+    assert not says(late, "booted from the ISO")
+    assert thrice(name="i1", attached_iso="")["vm"]["iso"] == ""
+    task(name="i1", state="expunged", forced=True)
 
 
 def test_a_real_cloud_init_does_what_the_seed_says(clean_lab: Lab, images: None, task: Run) -> None:

@@ -11,6 +11,7 @@ import hashlib
 import json
 import re
 import sys
+import time
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,6 +53,30 @@ def snap(name: str, state: str = "present", **options: Any) -> Task:
 def write(letter: str) -> Task:
     """Writes the letter on all disks: the guest does where it runs."""
     return {"write": letter}
+
+
+def look() -> Task:
+    """Looks at all disks and snapshots: the guest does at its own where it runs."""
+    return {"look": ""}
+
+
+# An agent that stands still once nobody in the guest can write any more, so that the guest stays frozen for seconds.
+_STALL = """\
+#!/bin/sh
+echo "$(cat /proc/uptime) $1" >> /run/fsfreeze.log
+[ "$1" = freeze ] || exit 0
+(
+  while :; do
+    rm -f /run/wrote
+    (echo x > /root/beat; : > /run/wrote) &
+    sleep 0.05
+    [ -e /run/wrote ] || break
+  done
+  kill -STOP $(pidof qemu-ga)
+  sleep {seconds}
+  kill -CONT $(pidof qemu-ga)
+) &
+"""
 
 
 @dataclass
@@ -100,11 +125,14 @@ class Site:
         return runs.run_playbook([play], inventory=self.lab.inventory, ok=ok)
 
     def play(self, *tasks: Task, ok: bool | None = True) -> list[Any]:
-        """Results in the order of the tasks. Of one on snapshots, `letters` are what is read after it: see `look`."""
+        """Results in the order of the tasks. Of a look, and of one on snapshots, `letters` are what was read."""
         entries: list[Task] = []
         for number, task in enumerate(tasks):
             if "write" in task:
                 entries.append({"name": str(number), **self._program("write", task["write"])})
+                continue
+            if "look" in task:
+                entries.append({"name": f"{number} look", **self._program("look")})
                 continue
             entries.append({"name": str(number), **task})
             if "ablestack.kvm.ablestack_vm_snapshot" in task and ok and "check_mode" not in task:
@@ -112,7 +140,7 @@ class Site:
         run = self._run(entries, ok)
         results = []
         for number in range(len(tasks)):
-            result = run[str(number)]
+            result = {} if "look" in tasks[number] else run[str(number)]
             look = [task.result for task in run.tasks if task.task == f"{number} look"]
             results.append({**result, "letters": json.loads(look[0]["stdout"])} if look else result)
         return results
@@ -214,11 +242,26 @@ class Site:
         return bool(self.lab.agent(self.host, NAME, "guest-fsfreeze-status", timeout=10) == "frozen")
 
     def freezes(self) -> list[float]:
-        """How long the guest was frozen each time, in seconds by its own clock; whoever froze it thawed it."""
+        """How long the guest was frozen each time, in seconds by its own clock."""
+        return [thawed - frozen for frozen, thawed in self.frozen_times()]
+
+    def stall(self, seconds: float) -> None:
+        """From now on each freeze lasts so long."""
+        hook = _STALL.replace("{seconds}", str(seconds))
+        self.guest(f"cat > /etc/qemu/fsfreeze-hook <<'END'\n{hook}END")
+
+    def clock(self, moment: float) -> tuple[float, float]:
+        """Between which times of the guest's clock a moment of time.monotonic() was."""
+        before = time.monotonic()
+        up = float(self.guest("cat /proc/uptime").split()[0])
+        return up - (time.monotonic() - moment), up - (before - moment)
+
+    def frozen_times(self) -> list[tuple[float, float]]:
+        """When it froze and thawed, by the guest's clock; whoever froze it thawed it."""
         rows = [line.split() for line in self.guest("cat /run/fsfreeze.log 2>/dev/null || true").splitlines()]
         times = [(float(row[0]), row[-1]) for row in rows]
         assert [what for _time, what in times] == ["freeze", "thaw"] * (len(times) // 2)
-        return [after[0] - before[0] for before, after in zip(times[::2], times[1::2])]
+        return [(before[0], after[0]) for before, after in zip(times[::2], times[1::2])]
 
 
 def _images(domain: ElementTree.Element) -> dict[str, str]:

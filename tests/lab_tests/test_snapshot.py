@@ -8,15 +8,15 @@ import json
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, Callable
 
-import libvirt
 import pytest
 from lab_tests.lab import Lab, wait_for
-from lab_tests.snapshot_site import NAME, Site, snap, vm, write
+from lab_tests.snapshot_site import NAME, Site, look, snap, vm, write
 
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.hypervisor.connection import open_host
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.catalog import HostSpec
@@ -150,7 +150,64 @@ def test_a_kept_data_disk_is_whole_after_an_expunge(older: Site) -> None:
     older.on_host("rm", left[0])
 
 
-def test_a_running_guest_is_frozen_for_a_moment_and_keeps_its_content(site: Site) -> None:
+def restored(name: str) -> tuple[dict[str, Any], ...]:
+    """The VM stopped, the snapshot restored, the guest booted, and what it reads then."""
+    return (
+        vm(state="stopped", forced=True),
+        snap(name, "reverted"),
+        vm(state="started", wait="agent"),
+        look(),
+    )
+
+
+def read_by_guest(results: list[Any]) -> list[str]:
+    """What the guest has read in each look; of a VM that is off, nobody has."""
+    return [result["letters"][""] for result in results if set(result) == {"letters"}]
+
+
+def root_images(site: Site) -> int:
+    """How many images the root disk is made of."""
+    return len(site.on_host("find", "/srv/default", "-name", "vm-*-root.*").split())
+
+
+def test_the_guest_itself_reads_what_each_snapshot_has(site: Site) -> None:
+    results = site.play(
+        site.deployed(wait="agent"),
+        write("A"),
+        snap("s1"),
+        write("B"),
+        snap("s2"),
+        write("C"),
+        *restored("s1"),
+        *restored("s2"),
+        *restored("s1"),
+        write("D"),
+        snap("s3"),
+        write("E"),
+        snap("s1", "absent"),  # two branches stand on it, and the guest on one of them
+        look(),
+        *restored("s2"),
+        write("F"),
+        snap("s4"),
+        *restored("s3"),
+    )
+    assert read_by_guest(results) == ["AAA", "BBB", "AAA", "EEE", "BBB", "DDD"]
+    assert results[-1]["letters"] == {"": "DDD", "s2": "BBB", "s3": "DDD", "s4": "FFF"}
+
+    # the images of s2 and s4 become one, beside the guest, which reads what is below both
+    assert root_images(site) == 5
+    results = site.play(*thrice("s2", "absent"), look())
+    as_predicted(*results[:3])
+    assert results[-1]["letters"] == {"": "DDD", "s3": "DDD", "s4": "FFF"}
+    assert root_images(site) == 4
+    with closing(site.lab.connect(site.host)) as connection:
+        assert [domain.name() for domain in connection.listAllDomains()] == [NAME]
+    assert read_by_guest(site.play(*restored("s4"), *restored("s3"))) == ["FFF", "DDD"]
+
+
+def test_a_running_guest_is_frozen_for_a_moment_and_keeps_its_content(
+    site: Site, record_property: Callable[[str, object], None]
+) -> None:
     site.play(site.deployed(wait="agent", boot_type="uefi", compute_offering="uefi"), write("A"))
     site.guest(
         "(while :; do dd if=/dev/zero of=/root/load bs=64k count=32 conv=fsync; done) >/dev/null 2>&1 & "
@@ -160,7 +217,8 @@ def test_a_running_guest_is_frozen_for_a_moment_and_keeps_its_content(site: Site
     assert taken[1]["snapshot"]["quiesced"] is True
     assert taken[1]["changed"]
     assert not taken[2]["changed"]
-    print("frozen for", site.freezes())
+    record_property("frozen for seconds", site.freezes())
+    assert 0 < max(site.freezes()) < 2, site.freezes()
     site.guest("kill $(cat /run/load); sync")
     results = site.play(
         write("B"),
@@ -178,6 +236,7 @@ def test_a_running_guest_is_frozen_for_a_moment_and_keeps_its_content(site: Site
         {"": "DDD", "s2": "BBB"},
     ]
     assert len(site.freezes()) == 3
+    assert max(site.freezes()) < 2, site.freezes()
     assert site.refused(snap("s2", "reverted"))["error"]["code"] == "InvalidState"
 
     # a snapshot that fails while the guest is frozen: only then QEMU sees that this is no image
@@ -199,9 +258,14 @@ def test_a_running_guest_is_frozen_for_a_moment_and_keeps_its_content(site: Site
     assert not site.frozen()
 
     # a process that dies in the middle of it: libvirt's daemon ends what it began
-    job = {"catalog": site.catalog, "vm": NAME, "name": "s4", "kill": "take_snapshot", "delay": 0.05}
+    site.stall(5)
+    job = {"catalog": site.catalog, "vm": NAME, "name": "s4", "kill": "take_snapshot", "delay": 2.5}
     assert run_and_die(job) == -signal.SIGKILL
+    died = time.monotonic()
     wait_for(lambda: not site.frozen(), 30, "a thawed guest")
+    earliest, latest = site.clock(died)
+    frozen, thawed = site.frozen_times()[-1]
+    assert frozen < earliest <= latest < thawed, "it did not die between freeze and thaw"
     ended = site.play(
         snap("s4"),
         snap("s4"),
@@ -271,8 +335,8 @@ def test_controllers_that_begin_at_one_moment_come_one_after_another(older: Site
         {"": "CCC", "s1": "BBB"},
     ]
     assert not ended[0]["changed"]
-    with closing(older.lab.connect(older.host)) as connection:
-        assert "/hold/" not in connection.lookupByName(NAME).XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE)
+    with closing(open_host(HostSpec(name=older.host, uri=older.lab.uri(older.host)))) as host:
+        assert [host.vm(ref).holds for ref in host.domains() if ref.domain_name == NAME] == [()]
 
 
 def _command(job: dict[str, Any]) -> list[str]:

@@ -111,6 +111,8 @@ class Volume:
     def upload(self, *_arguments: Any) -> int:
         return 0
 
+    download = upload
+
     def info(self) -> tuple[int, int, int]:
         return self.size
 
@@ -150,6 +152,34 @@ def test_a_source_that_fails_ends_the_stream(host: Any, stream: Stream) -> None:
 
     with pytest.raises(AblestackError, match="not what it was"):
         host.upload("default", "up", broken())
+    assert stream.ended == "aborted"
+
+
+@pytest.mark.parametrize("broken", [False, True])
+def test_a_download_is_whole_only_when_libvirt_says_so(
+    host: Any, stream: Stream, monkeypatch: pytest.MonkeyPatch, broken: bool
+) -> None:
+    def finish() -> None:
+        raise raised("INTERNAL_ERROR", "the file could not be read to its end")
+
+    pieces = iter([b"one", b"two", b""])
+    monkeypatch.setattr(stream, "recv", lambda size: next(pieces), raising=False)
+    if broken:
+        monkeypatch.setattr(stream, "finish", finish)
+        with pytest.raises(AblestackError, match="could not read the content of volume 'up'"):
+            list(host.download("default", "up"))
+    else:
+        assert list(host.download("default", "up")) == [b"one", b"two"]
+    assert stream.ended == ("aborted" if broken else "finished")
+
+
+def test_a_download_that_nobody_wants_any_more_is_given_up(
+    host: Any, stream: Stream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stream, "recv", lambda size: b"more", raising=False)
+    content = host.download("default", "up")
+    assert next(content) == b"more"
+    content.close()
     assert stream.ended == "aborted"
 
 

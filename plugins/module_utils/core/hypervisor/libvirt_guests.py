@@ -136,7 +136,8 @@ class LibvirtGuests(LibvirtPower):
         return Answer.of(answer, self._vm(vm_id))
 
     def console_tail(self, vm_id: str) -> Tail:
-        tail = Tail(self._connection)
+        with self._asks(f"listen to the console of {self._vm(vm_id)}"):
+            tail = Tail(self._connection)
         with suppress(libvirt.libvirtError):  # somebody else may have the console
             tail.open(self._domain(vm_id))
         return tail

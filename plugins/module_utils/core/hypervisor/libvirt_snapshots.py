@@ -39,6 +39,9 @@ FREEZE_RESPONSE = 10
 """Seconds a guest may take to freeze: it writes out what it still holds. The usual limit returns afterwards."""
 THAW_PATIENCE = 20.0
 """Seconds in which a guest that was asked to freeze and did not answer is seen to be thawed."""
+JOB_PATIENCE = 300.0
+"""Seconds in which a merge has to make some progress."""
+_MERGES = (libvirt.VIR_DOMAIN_BLOCK_JOB_TYPE_COMMIT, libvirt.VIR_DOMAIN_BLOCK_JOB_TYPE_ACTIVE_COMMIT)
 _JOB_PAUSES = (0.05, 1.0)  # seconds between two looks at a merge: the first, and the longest
 
 
@@ -239,11 +242,28 @@ class LibvirtSnapshots(LibvirtGuests, LibvirtStorage):
                 "nothing is lost; see the log of libvirt on the host, and run the task again",
             )
 
-    @staticmethod
-    def _end_job(domain: Any, target: str) -> None:
-        """Waits for the disk's job; one that has copied the active image goes over to the copy."""
+    def _end_job(self, domain: Any, target: str) -> None:
+        """Waits for the disk's merge, as long as it goes on; one of the active image goes over to that below.
+
+        InUse where another tool is at work on the disk: what becomes of its job is for that to say.
+        """
         pause, longest = _JOB_PAUSES
-        while domain.blockJobInfo(target, 0):
+        seen, since = None, monotonic()
+        while job := domain.blockJobInfo(target, 0):
+            if job["type"] not in _MERGES:
+                raise AblestackError(
+                    Code.IN_USE,
+                    f"disk {target} is being copied by another tool on host '{self.spec.name}'",
+                    "wait for that to end, or end it there (virsh blockjob), and run the task again",
+                )
+            if job != seen:
+                seen, since = job, monotonic()
+            elif monotonic() > since + JOB_PATIENCE:
+                raise AblestackError(
+                    Code.TIMEOUT,
+                    f"the merge of disk {target} on host '{self.spec.name}' has come to a standstill",
+                    "nothing is lost; see to the host's storage, and run the task again",
+                )
             if is_ready(domain.XMLDesc(0), target):
                 try:
                     domain.blockJobAbort(target, libvirt.VIR_DOMAIN_BLOCK_JOB_ABORT_PIVOT)

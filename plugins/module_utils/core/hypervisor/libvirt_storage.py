@@ -215,14 +215,14 @@ class LibvirtStorage(Session):
         with self._asks(f"read the content of volume '{name}' of pool '{pool}'"):
             stream = self._for_reading().newStream(0)
             self._on_existing(pool, name, lambda handle: self._readable(handle).download(stream, 0, 0, 0))
-            end: Any = stream.abort
             try:
                 while chunk := stream.recv(PACKET):
                     yield chunk
-                end = stream.finish
-            finally:
+                stream.finish()  # says whether that was all of it
+            except BaseException:
                 with suppress(libvirt.libvirtError):
-                    end()
+                    stream.abort()
+                raise
 
     # the pools themselves
 

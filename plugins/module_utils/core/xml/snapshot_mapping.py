@@ -158,7 +158,7 @@ def is_ready(text: str, target: str) -> bool:
     for disk in DomainElement.parse(text).children(DiskElement, DEVICES):
         if disk.target == target:
             mirror = disk.element.find("mirror")
-            return mirror is not None and mirror.get("ready") == "yes"
+            return mirror is not None and (mirror.get("job"), mirror.get("ready")) == ("active-commit", "yes")
     return False
 
 

@@ -81,6 +81,7 @@ def test_never_while_something_uses_it(world: World, forced: bool, check: bool) 
         "a destroyed VM": lambda: put_vm(host, "web.destroyed-11111111", VM_ID, template="t"),
         "an ISO in a drive": lambda: put_vm(host, "web", VM_ID, iso="t"),
         "an unmanaged VM": lambda: put_vm(host, "web", VM_ID, root="/pools/default/tmpl-t.qcow2"),
+        "an unmanaged VM that names the volume": lambda: put_vm(host, "web", VM_ID, root="default/tmpl-t.qcow2"),
         "a volume of nobody's": lambda: put_overlay(world.pool, "web.qcow2", "/pools/default/tmpl-t.qcow2"),
     }
     for user, make in users.items():

@@ -167,18 +167,22 @@ REFUSED: dict[str, tuple[dict[str, Any], Code]] = {
     "least above most": ({"name": "free", "state": "attached", "vm": "web1", "min_iops": 9, "max_iops": 5},
                          Code.INVALID_INPUT),
     "another's": ({"name": "theirs", "state": "absent"}, Code.IN_USE),
+    "another's, once more": (
+        {"name": "theirs", "state": "attached", "vm": "web1"}, Code.IN_USE),
     "another's too": ({"name": "theirs", "state": "detached"}, Code.NOT_MANAGED),
 }  # fmt: skip
 
 
+@pytest.mark.parametrize("by_volume", [False, True])
 @pytest.mark.parametrize("name", REFUSED)
-def test_what_cannot_be_is_refused_before_anything_is_written(name: str) -> None:
+def test_what_cannot_be_is_refused_before_anything_is_written(name: str, by_volume: bool) -> None:
     options, code = REFUSED[name]
     world = site()
     for volume in ("free", "theirs"):
         run(world.controller(), name=volume, size=1)
     foreign = "00000000-0000-4000-8000-00000000ffff"
-    disks = (DiskConfig("vda", f"{world.pool.path}/vol-theirs.qcow2"),)
+    named = DiskConfig("vda", "", source="default/vol-theirs.qcow2")  # as other tools may have it
+    disks = (named if by_volume else DiskConfig("vda", f"{world.pool.path}/vol-theirs.qcow2"),)
     world.state.domains[foreign] = MemoryDomain(VmConfig(foreign, "foreign", None, 1, 64, 1, 64, disks=disks))
     assert code_of(world, **options) is code
 

@@ -73,8 +73,9 @@ def contents(world: World) -> dict[str, dict[str, bytes]]:
 
 
 def put_vm(host: MemoryHost, name: str, vm_id: str, template: str = "", root: str = "", **record: Any) -> MemoryDomain:
-    """A VM of ours that is off; `root` is the path of its root disk."""
-    disks = (DiskConfig("vda", root),) if root else ()
+    """A VM of ours that is off; `root` is the path of its root disk, or pool/volume."""
+    disk = DiskConfig("vda", root) if root.startswith("/") else DiskConfig("vda", "", source=root)
+    disks = (disk,) if root else ()
     config = VmConfig(
         vm_id,
         name,

@@ -367,3 +367,23 @@ def test_a_drive_is_booted_from_only_while_a_disc_is_in_it() -> None:
     assert order(document) == ["hd", "cdrom"]
     apply(document, full, empty)
     assert order(document) == ["hd"]
+
+
+def test_a_disk_that_names_a_volume_is_known_by_that() -> None:
+    disk = "<disk type='volume'><source pool='default' volume='vol-a.qcow2'/><target dev='vdb'/></disk>"
+    (read,) = read_domain(f"<domain><name>x</name><devices>{disk}</devices></domain>").disks
+    assert (read.path, read.source) == ("", "default/vol-a.qcow2")
+    assert read.is_volume("default", "/pools/default/vol-a.qcow2")
+    assert not read.is_volume("other", "/pools/other/vol-a.qcow2")
+    assert not read.is_volume("default", "")
+
+
+def test_such_a_disk_is_a_file_once_it_is_changed() -> None:
+    domain = new_domain(vm_config())
+    element = domain.children(documents.DiskElement, documents.DEVICES)[0]
+    element.type, element.file, element.pool, element.volume = "volume", "", "default", "root.qcow2"
+    before = read_domain(domain.text)
+    disks = (replace(before.disks[0], path="/pools/default/other.qcow2", source=""), *before.disks[1:])
+    apply(domain, before, replace(before, disks=disks))
+    assert read_domain(domain.text).disks == disks
+    assert (element.pool, element.volume) == ("", "")

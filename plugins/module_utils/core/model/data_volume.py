@@ -93,7 +93,7 @@ def holds(vm: VmFacts, facts: VolumeFacts) -> bool:
     if any((disk.pool, disk.volume) == (facts.pool, facts.name) for disk in (record.disks if record else ())):
         return True
     configs: tuple[VmConfig, ...] = (vm.config, vm.live) if vm.live else (vm.config,)
-    return any(disk.path == facts.path for config in configs for disk in config.disks)
+    return any(disk.is_volume(facts.pool, facts.path) for config in configs for disk in config.disks)
 
 
 def data_volume_view(volume: DataVolume) -> dict[str, Any]:

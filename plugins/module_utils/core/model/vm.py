@@ -161,7 +161,10 @@ class VmRecord:
 
 @dataclass(frozen=True)
 class DiskConfig:
-    """A disk as the domain's definition has it. `kind` is disk or cdrom; `path` is empty in an empty drive."""
+    """A disk as the domain's definition has it. `kind` is disk or cdrom; `path` is empty in an empty drive.
+
+    Where the definition names a volume instead of a path, as other tools' may, that is `source` (pool/name).
+    """
 
     target: str
     path: str
@@ -169,6 +172,11 @@ class DiskConfig:
     bus: str = "virtio"
     format: str = "qcow2"
     max_iops: int = 0
+    source: str = ""
+
+    def is_volume(self, pool: str, path: str) -> bool:
+        """Whether it is the volume at that path of the pool; in a pool of files it has the name of its file."""
+        return bool(path) and (self.path == path or self.source == f"{pool}/{path.rpartition('/')[2]}")
 
 
 @dataclass(frozen=True)

@@ -83,7 +83,7 @@ def _disks(config: VmConfig, record: VmRecord) -> list[dict[str, Any]]:
                 "device": known.device,
                 "target": disk.target,
                 "pool": known.pool,
-                "volume": known.volume or disk.path,
+                "volume": known.volume or disk.path or disk.source,
                 "size_gib": gib(known.size),
                 "format": disk.format,
                 "offering": known.offering,

@@ -158,8 +158,8 @@ def _standing(host: Host, on: OnHost) -> OnHost:
         volume = host.volume(on.copy.pool, image) if image in on.copy.volumes else None
         if volume:
             standing += volumes_on(host, volume.path)
-            standing += users_of(vms, "", volume.path)
-    return replace(on, used_by=users_of(vms, on.copy.name, on.copy.path), standing=tuple(standing))
+            standing += users_of(vms, "", volume.pool, volume.path)
+    return replace(on, used_by=users_of(vms, on.copy.name, on.copy.pool, on.copy.path), standing=tuple(standing))
 
 
 def _tolerate(infra: Infrastructure, spec: TemplateSpec, lost: Errors, changed: bool) -> list[str]:

@@ -135,7 +135,7 @@ def _volume(infra: Infrastructure, disk: str, names: list[str]) -> tuple[Host, s
             continue
         if found:
             active = [vm for vm in every_vm(host) if vm.is_active]
-            for user in users_of(active, "", found.path):
+            for user in users_of(active, "", pool, found.path):
                 raise AblestackError(Code.INVALID_STATE, f"VM '{user}' runs on volume '{disk}'", "stop it first")
             return host, disk
     raise AblestackError(Code.NOT_FOUND, f"there is no volume '{disk}' on {', '.join(names)}")

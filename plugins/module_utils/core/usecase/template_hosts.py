@@ -24,7 +24,7 @@ Groups = tuple[tuple[str, ...], ...]
 def on_host(host: Host, copy: TemplateCopy, doomed: bool = False) -> OnHost:
     """The copy, and who uses it there. Before it is deleted, all definitions count, and each has to be readable."""
     vms = every_vm(host) if doomed else read_vms(host, host.domains(), host.glance)[0]
-    return OnHost(copy, users_of(vms, copy.name, copy.path))
+    return OnHost(copy, users_of(vms, copy.name, copy.pool, copy.path))
 
 
 def sharing_groups(infra: Infrastructure, found: Mapping[str, OnHost], first: str = "") -> Groups:

@@ -92,16 +92,18 @@ def _read_descriptor(host: Host, name: str) -> Template:
     return template
 
 
-def users_of(vms: Iterable[VmFacts], name: str, path: str = "") -> tuple[str, ...]:
-    """The names of the VMs that came from the template `name` and are not expunged yet, or have a disk at `path`."""
-    return tuple(sorted({vm.name for vm in vms if _uses(vm, name, path)}))
+def users_of(vms: Iterable[VmFacts], name: str, pool: str, path: str) -> tuple[str, ...]:
+    """The names of the VMs that came from the template `name` and are not expunged yet, or have the pool's volume at
+    `path` as a disk.
+    """
+    return tuple(sorted({vm.name for vm in vms if _uses(vm, name, pool, path)}))
 
 
-def _uses(vm: VmFacts, name: str, path: str) -> bool:
+def _uses(vm: VmFacts, name: str, pool: str, path: str) -> bool:
     if name and vm.record and name in (vm.record.template, vm.record.iso):
         return True
     configs = [config for config in (vm.config, vm.live) if config]
-    return bool(path) and any(disk.path == path for config in configs for disk in config.disks)
+    return any(disk.is_volume(pool, path) for config in configs for disk in config.disks)
 
 
 def volumes_on(host: Host, path: str) -> tuple[str, ...]:

@@ -45,4 +45,4 @@ def _on_host(host: Host, names: tuple[str, ...]) -> tuple[Rows, list[str]]:
     copies = [find_template(host, name) for name in names] if names else list(list_templates(host))
     refs = host.domains() if any(copy.volumes for copy in copies) else ()
     vms, unreadable = read_vms(host, refs, host.glance)
-    return [(copy, users_of(vms, copy.name, copy.path)) for copy in copies], unreadable
+    return [(copy, users_of(vms, copy.name, copy.pool, copy.path)) for copy in copies], unreadable

@@ -19,6 +19,8 @@ class DiskElement(Document):
     discard = Text("driver@discard")
     file = Text("source@file")
     block = Text("source@dev")
+    pool = Text("source@pool")
+    volume = Text("source@volume")
     target = Text("target@dev")
     bus = Text("target@bus")
     max_iops = Number("iotune/total_iops_sec")

@@ -245,6 +245,7 @@ def _disk(disk: DiskElement) -> DiskConfig:
         bus=disk.bus,
         format=disk.format,
         max_iops=disk.max_iops,
+        source=f"{disk.pool}/{disk.volume}" if disk.type == "volume" else "",
     )
 
 
@@ -284,6 +285,7 @@ def _fill_disk(element: DiskElement, disk: DiskConfig) -> None:
     element.bus = disk.bus
     element.format = disk.format
     element.file = disk.path
+    element.pool = element.volume = ""
     element.max_iops = disk.max_iops
     element.readonly = disk.kind == "cdrom"
 

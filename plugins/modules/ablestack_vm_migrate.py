@@ -22,7 +22,7 @@ description:
     start with the host go with it, and nothing of it is left behind.
   - Before anything is done, it is made sure that the other host has the networks, the template of a linked clone, the
     firmware and the capacity, that affinity groups allow it, and that the guest can go on running on its processor.
-  - A run that was killed is ended by the same task run again. The VM never runs on two hosts.
+  - A run that was killed is completed by running the same task again. The VM never runs on two hosts.
 options:
   name:
     description:

@@ -91,7 +91,7 @@ def half_moved(vm: VmFacts) -> AblestackError:
     return AblestackError(
         Code.INVALID_STATE,
         f"VM '{vm.name}' is being migrated to host '{target}'",
-        "wait until that is done; if it was interrupted, run ablestack_vm_migrate again, which ends it",
+        "wait until that is done; if it was interrupted, run ablestack_vm_migrate again, which completes it",
         host=vm.host.name,
         target=target,
     )

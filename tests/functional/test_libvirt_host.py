@@ -335,6 +335,8 @@ def test_round_trips_of_looking(host: Any) -> None:
         found = host.vm(running)
         assert trips.take() == ["virDomainGetXMLDesc"] * 2
         host.vm(replace(running, power=Power.OFF))
+        assert trips.take() == ["virDomainGetXMLDesc", "virConnectListAllDomains"]  # whose memory is saved, of all
+        host.vm(replace(running, power=Power.OFF))
         assert trips.take() == ["virDomainGetXMLDesc"]
         assert host.addresses(found)
         assert trips.take() == ["virDomainInterfaceAddresses"]

@@ -148,7 +148,8 @@ class Session:
         self._domains: dict[str, Any] = {}
         self._names: dict[str, str] = {}  # by id; a handle does not learn of a rename
         self._running: dict[str, bool] = {}  # by id, as last seen
-        self._saved: frozenset[str] | None = None  # the ids of those whose memory is saved, as far as that was asked
+        self._saved: frozenset[str] | None = None  # ids of those whose memory is saved, as of the last listing
+        self._alone: set[str] = set()  # ids of those that were looked up one by one since
         self._bounded: set[str] = set()  # whose guest agent cannot hang us
 
     def _for_reading(self) -> Any:

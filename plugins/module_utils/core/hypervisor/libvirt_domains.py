@@ -45,8 +45,8 @@ class LibvirtDomains(Session):
     """The definitions' half of port.Domains."""
 
     def domains(self) -> tuple[DomainRef, ...]:
-        self._saved = None
         with self._asks("list its domains"):
+            self._saved, self._alone = None, set()
             rows = self._connection.getAllDomainStats(libvirt.VIR_DOMAIN_STATS_STATE, 0)
         return tuple(self._ref(domain, stats["state.state"]) for domain, stats in rows)
 
@@ -62,7 +62,6 @@ class LibvirtDomains(Session):
         return self._row(lambda: self._domains[self._keep(self._connection.lookupByName(domain_name))])
 
     def _row(self, look_up: Callable[[], Any]) -> DomainRef | None:
-        self._saved = None
         try:
             with self._asks("look for a domain"):
                 domain = look_up()
@@ -72,6 +71,7 @@ class LibvirtDomains(Session):
                 return None
             raise
         self._running[vm_id] = power is not Power.OFF
+        self._alone.add(vm_id)
         return DomainRef(vm_id, self._names[vm_id], power)
 
     def vm(self, ref: DomainRef) -> VmFacts:
@@ -85,16 +85,19 @@ class LibvirtDomains(Session):
         config = read_domain(stored)
         self._names[ref.id] = config.domain_name
         holds = read_holds(domain_of(stored)) if HOLDS in stored else ()
-        saved = power is Power.OFF and config.record is not None and ref.id in self._with_saved_memory()
+        saved = power is Power.OFF and config.record is not None and self._is_saved(ref.id)
         return VmFacts(host=self.spec, power=power, config=config, live=live, holds=holds, saved=saved)
 
-    def _with_saved_memory(self) -> frozenset[str]:
-        """The ids of the domains that go on from saved memory: asked once after each listing, and only for one off."""
-        if self._saved is None:
-            with self._asks("list the domains with saved memory"):
+    def _is_saved(self, vm_id: str) -> bool:
+        """Whether a domain that is off goes on from saved memory: asked of all at once where all were listed."""
+        with self._asks(f"look for saved memory of {self._vm(vm_id)}"):
+            if vm_id in self._alone:
+                return bool(self._domain(vm_id).hasManagedSaveImage())
+            saved = self._saved
+            if saved is None:
                 found = self._connection.listAllDomains(libvirt.VIR_CONNECT_LIST_DOMAINS_MANAGEDSAVE)
-            self._saved = frozenset(domain.UUIDString() for domain in found)
-        return self._saved
+                saved = self._saved = frozenset(domain.UUIDString() for domain in found)
+        return vm_id in saved
 
     def glance(self, ref: DomainRef) -> VmFacts:
         domain = self._domain(ref.id)

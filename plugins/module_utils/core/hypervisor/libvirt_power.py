@@ -128,7 +128,7 @@ class LibvirtPower(Session):
         with self._asks(f"give up the saved memory of {self._vm(vm_id)}"):
             if domain.hasManagedSaveImage():
                 domain.managedSaveRemove()
-        self._saved = None
+        self._alone.add(vm_id)
 
     def resume(self, vm_id: str) -> None:
         domain = self._domain(vm_id)

@@ -85,7 +85,8 @@ options:
     description:
       - Compute offering of the catalog. A custom one needs O(cpu) and O(memory) too.
       - A new VM needs either this, or O(cpu) and O(memory).
-      - A VM leaves its offering when O(cpu) and O(memory) are both given, without this and outside its bounds.
+      - When O(cpu) and O(memory) are both given without this, the VM keeps its offering if they lie within its bounds,
+        and has none otherwise.
     type: str
   cpu:
     description:
@@ -162,7 +163,7 @@ options:
     description:
       - Whether CPU and memory may grow while the VM runs, up to the maxima of its offering. The guest needs a driver
         for virtio-mem.
-      - The default is the offering's. Where it was once given and differs from that, it stays until it is given again.
+      - The default is the offering's. A value that differs from it is kept until this is given again.
     type: bool
   user_data:
     description:

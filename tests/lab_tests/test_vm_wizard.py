@@ -126,6 +126,12 @@ def test_a_running_guest_is_changed_in_every_way(clean_lab: Lab, images: None, t
     (host,) = task("ablestack_host_info")["hosts"]
     assert (host["cpu"]["used"], host["memory"]["used"]) == (2, 448)
 
+    # a limit goes
+    done = thrice(name="g1", data_disks=[{"name": "data", "max_iops": 0}])
+    assert impacts(done) == {"data_disks.data.max_iops": "live"}
+    with closing(lab.connect()) as connection:
+        assert connection.lookupByName("g1").blockIoTune("vdb")["total_iops_sec"] == 0
+
     # an ISO is inserted; while it is mounted it is locked, and then ejected
     thrice(name="g1", attached_iso="rescue")
     mount = "mkdir -p /iso; for d in /dev/sr*; do mount -o ro $d /iso && cat /iso/hello && break; umount /iso; done"

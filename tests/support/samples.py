@@ -135,6 +135,10 @@ EDITS: dict[str, tuple[VmConfig, dict[str, Any]]] = {
     "disk added": (BASE, {"disks": (*BASE.disks, DATA)}),
     "disk removed": (vm_config(disks=(*BASE.disks, DATA)), {"disks": BASE.disks}),
     "iops": (BASE, {"disks": (replace(BASE.disks[0], max_iops=100), *BASE.disks[1:])}),
+    "no iops": (
+        replace(BASE, disks=(replace(BASE.disks[0], max_iops=100), *BASE.disks[1:])),
+        {"disks": BASE.disks},
+    ),
     "cd inserted": (BASE, {"disks": (BASE.disks[0], replace(BASE.disks[1], path="/srv/x.iso"), BASE.disks[2])}),
     "cd ejected": (BASE, {"disks": (*BASE.disks[:2], replace(BASE.disks[2], path=""))}),
     "nic added": (BASE, {"nics": (*BASE.nics, SECOND)}),

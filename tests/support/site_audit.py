@@ -226,7 +226,7 @@ def _shown(state: MemoryState, domain: MemoryDomain, power: bool) -> str:
         for one in domain.kept
     ]
     # What the guest did, and what it was told by DHCP, is no concern here.
-    on = (domain.power, live and _definition(state, live)) if power else ()
+    on = (domain.power, live and (_definition(state, live), live.seeds == config.seeds)) if power else ()
     return repr((_definition(state, config), on, domain.autostart, kept))
 
 
@@ -241,7 +241,8 @@ def _definition(state: MemoryState, config: VmConfig) -> Any:
         (replace(disk, path=""), _short(content_at(state, disk.path))) for disk in config.disks if disk.kind == "disk"
     ]
     drives = [disk for disk in config.disks if disk.kind != "disk"]
-    return replace(config, record=record, disks=()), sorted(map(repr, disks)), drives
+    # A seed that was written twice is another one all the same: it counts whether the guest has it.
+    return replace(config, record=record, disks=(), seeds=0), sorted(map(repr, disks)), drives
 
 
 class _Names:

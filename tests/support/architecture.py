@@ -12,7 +12,7 @@ from .source_tree import Source, SourceTree
 
 MAX_LINES = 400
 # Every file shipped costs each task about 2 ms.
-MAX_SHIPPED = 90
+MAX_SHIPPED = 96
 
 # Who may import whom. A layer may always use its own files, except that plugins never import each other, and that
 # the two dotted ones are parts of a layer: the port is all that use cases see of the hypervisor, and of xml/ only

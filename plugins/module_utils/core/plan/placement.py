@@ -294,6 +294,14 @@ class Picture:
         for pool, size in _space(request, plan):
             load.space[pool] = load.space.get(pool, 0) + size
 
+    def arrive(self, vm: VmFacts) -> None:
+        """Adds a VM that comes from another host, as it will run."""
+        load = self.loads.setdefault(vm.host.name, Load())
+        load.cpus += vm.config.cpu
+        load.memory += vm.config.memory
+        for group in vm.record.affinity_groups if vm.record else ():
+            load.members[group] = load.members.get(group, 0) + 1
+
 
 def _sum(one: Mapping[str, int], other: Mapping[str, int]) -> dict[str, int]:
     # A group nobody asked about stays out: it would only confuse the reasons.

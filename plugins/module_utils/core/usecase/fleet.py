@@ -15,7 +15,8 @@ from ..model.fleet_spec import FleetSpec
 from ..model.outcome import Incomplete, Outcome
 from ..model.vm import VmFacts
 from ..model.vm_spec import VmSpec
-from ..plan.fleet import ACTIONS, FAILED, NOT_BEGUN, UNCHANGED, action_of, plan_line
+from ..model.vm_view import vm_view
+from ..plan.fleet import ACTIONS, CHANGED, FAILED, NOT_BEGUN, UNCHANGED, action_of, plan_line
 from ..plan.lifecycle import half_destroyed
 from ..plan.placement import Picture
 from . import addresses
@@ -24,6 +25,7 @@ from .lanes import Lanes
 from .locate import Found, Located, locate_settled
 from .query import read_vms
 from .remembered import remembering
+from .start_elsewhere import start_elsewhere, starts_elsewhere
 from .vm import (
     VmTask,
     asks_wait,
@@ -66,10 +68,14 @@ class _Job:
         self.begun = False
         self._fleet = fleet
         self._wait: Wait | None = None
+        self._elsewhere: Located | None = None  # where it is off, and is to be started on another host
+        self._moved: Outcome | None = None  # what comes of that
 
     @property
     def changes(self) -> bool:
         """Whether anything has to be done."""
+        if self._moved:
+            return self._moved.changed
         return any(task.plan.changed for task in self.tasks)
 
     @property
@@ -81,14 +87,18 @@ class _Job:
             return UNCHANGED
         if not self.begun and (self._fleet.stopped or not self._fleet.infra.check):
             return NOT_BEGUN
+        if self._moved:
+            return CHANGED
         return next(action for task in self.tasks if (action := action_of(task.before, task.plan)) != UNCHANGED)
 
     @property
     def waits(self) -> bool:
         """Whether it may have to be waited for, changed or not."""
-        return self.spec.wait not in AT_ONCE and any(
-            asks_wait(self._fleet.infra, task, self.after) for task in self.tasks
-        )
+        if self.spec.wait in AT_ONCE:
+            return False
+        if self._moved:
+            return not self._fleet.infra.check and self.after is not None and self.after.is_active
+        return any(asks_wait(self._fleet.infra, task, self.after) for task in self.tasks)
 
     def plan(self, memory: Infrastructure, located: Found, picture: Picture) -> None:
         try:
@@ -96,6 +106,8 @@ class _Job:
                 raise located
             if self.spec.state == "expunged":
                 self.tasks = plan_expunge_tasks(memory, self.spec, located)
+            elif starts_elsewhere(self.spec, located):
+                self._plan_move(located, picture)
             else:
                 self.tasks = (plan_task(memory, self.spec, located, picture),)
         except AblestackError as error:
@@ -105,6 +117,12 @@ class _Job:
             if task.at:
                 self.name, self.host = task.at.name, task.at.host.name
             self.after = task.plan.predicted
+
+    def _plan_move(self, located: Located, picture: Picture) -> None:
+        self._moved, self.after = start_elsewhere(self._fleet.infra.checking(), self.spec, located)
+        self._elsewhere = located
+        self.name, self.host = self.after.name, self.after.host.name
+        picture.arrive(self.after)
 
     def work(self) -> bool:
         self.begun = True
@@ -117,6 +135,9 @@ class _Job:
     def _work(self) -> bool:
         """Whether the VM is to be waited for."""
         infra = self._fleet.infra
+        if self._elsewhere:
+            with self._fleet.moving:  # each sees what those before it have taken of a host
+                self._moved, self.after = start_elsewhere(infra, self.spec, self._elsewhere)
         for task in self.tasks:
             self.after = carry_out(infra, task)
         if not self.after or not self.waits:
@@ -153,8 +174,7 @@ class _Job:
         """What an `ablestack_vm` task would return, with what is said of it in a fleet."""
         action, told = self.action, Outcome()
         if self.error is None or self._wait is not None:
-            expunges = self.spec.state == "expunged"
-            told = outcome_of_expunge(self.tasks) if expunges else outcome_of(self.tasks[0], self.after, shown=False)
+            told = self._told()
         changed = told.changed
         if self.error:
             changed = changed or bool(self.error.details.get("steps_done"))
@@ -167,6 +187,14 @@ class _Job:
             result["msg"] = "it was not begun, since too many VMs had failed"
         return replace(told, changed=changed, result={**result, **told.result})
 
+    def _told(self) -> Outcome:
+        if self._moved:
+            vm = {"vm": vm_view(self.after)} if self.after else {}
+            return replace(self._moved, result={**self._moved.result, **vm})
+        if self.spec.state == "expunged":
+            return outcome_of_expunge(self.tasks)
+        return outcome_of(self.tasks[0], self.after, shown=False)
+
 
 class _Fleet:
     """A run on many VMs."""
@@ -177,7 +205,7 @@ class _Fleet:
         self.pruned: list[_Job] = []
         self.warnings: tuple[str, ...] = ()
         self._failures = 0
-        self._lock = Lock()
+        self._lock, self.moving = Lock(), Lock()
         self._lanes: Lanes | None = None
 
     @property

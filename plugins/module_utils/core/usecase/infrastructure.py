@@ -52,6 +52,13 @@ class Infrastructure:
         narrow._promised, narrow._promising = self._promised, self._promising
         return narrow
 
+    def checking(self) -> Infrastructure:
+        """The same connections, for work that only says what it would do."""
+        seen = Infrastructure(self.catalog, self._open, check=True)
+        seen._hosts, seen._locks, seen._more = self._hosts, self._locks, self._more
+        seen._promised, seen._promising = self._promised, self._promising
+        return seen
+
     def through(self, glass: Opener) -> Infrastructure:
         """The same hosts, each as `glass` shows it; the connections stay ours to close."""
         seen = Infrastructure(self.catalog, glass, self.check)

@@ -11,7 +11,7 @@ from ..model.errors import AblestackError
 from ..model.migration import MigrateSpec
 from ..model.outcome import Outcome
 from ..model.values import UNSET
-from ..model.vm import Phase
+from ..model.vm import Phase, VmFacts
 from ..model.vm_spec import VmSpec
 from ..model.vm_view import diff_view, restart_required, vm_view
 from .infrastructure import Infrastructure
@@ -25,12 +25,13 @@ def apply_vm_on_host(infra: Infrastructure, spec: VmSpec) -> Outcome:
     (located,) = locate_settled(infra, (spec,))
     if isinstance(located, AblestackError):
         raise located
-    if _starts_elsewhere(spec, located):
-        return _started_elsewhere(infra, spec, located)
-    return apply_located(infra, spec, located)
+    if not starts_elsewhere(spec, located):
+        return apply_located(infra, spec, located)
+    outcome, vm = start_elsewhere(infra, spec, located)
+    return outcome if infra.check else waited(infra, spec, vm, outcome)
 
 
-def _starts_elsewhere(spec: VmSpec, located: Located) -> bool:
+def starts_elsewhere(spec: VmSpec, located: Located) -> bool:
     """Whether a VM that is off is wanted running on another host, or was on its way there when a run was killed."""
     vm = located.existing
     if vm is None or spec.state != "started" or not spec.host:
@@ -38,8 +39,8 @@ def _starts_elsewhere(spec: VmSpec, located: Located) -> bool:
     return vm.phase is Phase.MIGRATING or (not vm.is_active and vm.exists and vm.host.name != spec.host)
 
 
-def _started_elsewhere(infra: Infrastructure, spec: VmSpec, located: Located) -> Outcome:
-    """Changed where it is, then moved and started as a whole."""
+def start_elsewhere(infra: Infrastructure, spec: VmSpec, located: Located) -> tuple[Outcome, VmFacts]:
+    """Changed where it is, then moved and started as a whole; nobody waits for its guest yet."""
     infra.selected(spec.zone, spec.pod, spec.cluster, (spec.host or "",))
     before, changed = located.existing, False
     changes: list[dict[str, Any]] = []
@@ -63,4 +64,4 @@ def _started_elsewhere(infra: Infrastructure, spec: VmSpec, located: Located) ->
             **({"placement": moved.placement.as_dict()} if moved.placement else {}),
         },
     )
-    return outcome if infra.check else waited(infra, spec, vm, outcome)
+    return outcome, vm

@@ -188,6 +188,7 @@ class MemoryHost(MemoryDevices, MemorySnapshots, MemoryNetworks, MemoryMoves, Me
             if disk.path and self.state.volume_at(disk.path) is None:
                 raise AblestackError(Code.INTERNAL, f"cannot access storage file '{disk.path}'")
             if disk.path and disk.kind == "disk" and any(other.uses(disk.path) for other in others):
+                self.state.clashes.append(f"{domain.config.domain_name}: {disk.path}")
                 raise AblestackError(Code.IN_USE, f"'{disk.path}' is locked by another domain")
         for nic in domain.config.nics:
             if not self._network(nic.network).facts.active:

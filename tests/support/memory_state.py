@@ -222,6 +222,7 @@ class MemoryState:
         self.domains: dict[str, MemoryDomain] = {}
         self.lacks = ""  # what its processor has not, in words: then it refuses every running guest
         self.pools: dict[str, MemoryPool] = {}
+        self.clashes: list[str] = []  # what was to be started on a disk that another had open
         self.networks: dict[str, MemoryNetwork] = {}
         self.peers: dict[str, MemoryState] = {}  # other hosts, by the URI they are reached at
         self.files: dict[tuple[str, str], StateFile] = {}  # NVRAM and TPM state: by id and VmConfig.boot_state's name

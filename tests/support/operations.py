@@ -92,7 +92,8 @@ Step = Union[Task, Fill, Pause, PoolOff, Save]
 class Operation:
     """`task` is what is disturbed, after `before`. `settles` is what a second run is asked for, where the task itself
     does it all once more each time. `undone` tells at which moments of a call a failure leaves nothing behind,
-    `roams` that on which host a new VM is may be another each time, `once` that it is refused where it is done already.
+    `roams` that on which host a new VM is may be another each time, `once` that it is refused where it is done already,
+    `shared` that the hosts have one storage.
     """
 
     task: Task
@@ -100,6 +101,7 @@ class Operation:
     settles: Task | None = None
     undone: tuple[str, ...] = ()
     hosts: int = 1
+    shared: bool = False
     roams: bool = False
     once: bool = False
 
@@ -292,24 +294,25 @@ OPERATIONS: dict[str, Operation] = {
 }
 
 
-_SITES: dict[tuple[int, tuple[int, ...]], World] = {}
+_Key = tuple[int, bool, tuple[int, ...]]
+_SITES: dict[_Key, World] = {}
 
 
 def prepared(operation: Operation) -> World:
     """A site of the operation's own on which its task is to be run."""
-    return prepared_site(operation.hosts, operation.before)
+    return prepared_site(operation.hosts, operation.before, operation.shared)
 
 
-def prepared_site(hosts: int, before: tuple[Step, ...]) -> World:
+def prepared_site(hosts: int, before: tuple[Step, ...], shared: bool = False) -> World:
     """A site of so many hosts on which those tasks have been run."""
-    return _after(hosts, before).copy()
+    return _after(hosts, shared, before).copy()
 
 
-def _after(hosts: int, steps: tuple[Step, ...]) -> World:
+def _after(hosts: int, shared: bool, steps: tuple[Step, ...]) -> World:
     """The site after those steps, made once and copied from then on."""
-    key = (hosts, tuple(map(id, steps)))
+    key = (hosts, shared, tuple(map(id, steps)))
     if key not in _SITES:
-        world = _after(hosts, steps[:-1]).copy() if steps else _new_site(hosts)
+        world = _after(hosts, shared, steps[:-1]).copy() if steps else _new_site(hosts, shared)
         if steps and isinstance(steps[-1], Task):
             steps[-1].run(world.controller())
         elif steps:
@@ -318,23 +321,23 @@ def _after(hosts: int, steps: tuple[Step, ...]) -> World:
     return _SITES[key]
 
 
-def _new_site(hosts: int) -> World:
-    world = make_world(hosts)
-    for state in world.states.values():
+def _new_site(hosts: int, shared: bool) -> World:
+    world = make_world(hosts, shared=shared)
+    for name, state in world.states.items():
         state.pools["default"].autostart = True
         put_template(state.pools["default"], "install", b"\0" * 0x8001 + b"CD001" + b"\0" * 1000, format="iso")
-        _put_theirs(state)
+        _put_theirs(state, f"theirs-{name}.qcow2")
     return world
 
 
-def _put_theirs(state: MemoryState) -> None:
+def _put_theirs(state: MemoryState, image: str) -> None:
     """What is not ours: a domain that runs on a disk of its own, in a network of others, and a pool that is off."""
     state.add_pool("theirs").active = False
     pool = state.pools["default"]
     disk = MemoryVolume(qcow2_bytes(1024**3, b"theirs"))
     disk.probe()
-    pool.volumes["theirs.qcow2"] = disk
+    pool.volumes[image] = disk
     foreign = "f0000000-0000-4000-8000-000000000000"
-    disks, nics = (DiskConfig("vda", f"{pool.path}/theirs.qcow2"),), (NicConfig("02:00:00:00:00:ff", "default"),)
+    disks, nics = (DiskConfig("vda", f"{pool.path}/{image}"),), (NicConfig("02:00:00:00:00:ff", "default"),)
     config = VmConfig(foreign, "theirs", None, 1, 512, 1, 512, disks=disks, nics=nics)
     state.domains[foreign] = MemoryDomain(config, live=config, power=Power.RUNNING)

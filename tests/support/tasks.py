@@ -12,14 +12,16 @@ from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.outcome i
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.usecase.expunge import expunge_due
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.usecase.fleet import apply_fleet
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.usecase.infrastructure import Infrastructure
+from ansible_collections.ablestack.kvm.plugins.module_utils.core.usecase.migrate import apply_migrate
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.usecase.network import apply_network
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.usecase.pool import apply_pool
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.usecase.snapshot import apply_snapshot
+from ansible_collections.ablestack.kvm.plugins.module_utils.core.usecase.start_elsewhere import apply_vm_on_host
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.usecase.template import apply_template
-from ansible_collections.ablestack.kvm.plugins.module_utils.core.usecase.vm import apply_vm
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.usecase.volume import apply_volume
 from ansible_collections.ablestack.kvm.plugins.module_utils.face.convert import vm_spec
 from ansible_collections.ablestack.kvm.plugins.module_utils.face.fleet_options import fleet_spec
+from ansible_collections.ablestack.kvm.plugins.module_utils.face.migrate_options import migrate_spec
 from ansible_collections.ablestack.kvm.plugins.module_utils.face.network_options import network_spec
 from ansible_collections.ablestack.kvm.plugins.module_utils.face.pool_options import pool_spec
 from ansible_collections.ablestack.kvm.plugins.module_utils.face.snapshot_options import snapshot_spec
@@ -36,7 +38,8 @@ def _expunge_due(infrastructure: Infrastructure, _options: Options) -> Outcome:
 
 
 _RUN: dict[str, Callable[[Infrastructure, Options], Outcome]] = {
-    "vm": lambda infrastructure, options: apply_vm(infrastructure, vm_spec({"wait": "none", **options})),
+    "vm": lambda infrastructure, options: apply_vm_on_host(infrastructure, vm_spec({"wait": "none", **options})),
+    "migrate": lambda infrastructure, options: apply_migrate(infrastructure, migrate_spec(options)),
     "snapshot": lambda infrastructure, options: apply_snapshot(infrastructure, snapshot_spec(options)),
     "template": lambda infrastructure, options: apply_template(infrastructure, template_spec(options)),
     "network": lambda infrastructure, options: apply_network(infrastructure, network_spec(options)),
@@ -62,6 +65,10 @@ class Task:
 
 def vm(name: str = "", **options: Any) -> Task:
     return Task("vm", {**({"name": name} if name else {}), **options})
+
+
+def migrate(host: str, **options: Any) -> Task:
+    return Task("migrate", {"name": "web1", "host": host, **options})
 
 
 def snapshot(name: str, state: str = "present", **options: Any) -> Task:

@@ -161,14 +161,18 @@ def _different(name: str, entry: Mapping[str, Any]) -> str:
 
 
 def _execute(host: Host, steps: Iterable[Step]) -> None:
-    made = ""
+    made = stopped = ""
     for done, step in enumerate(steps):
         try:
             _DO[type(step)](host, step)
             made = step.facts.name if isinstance(step, plans.DefineNetwork) else made
+            stopped = step.name if isinstance(step, plans.StopNetwork) else stopped
         except AblestackError as error:
             if made and isinstance(step, plans.StartNetwork):
                 _take_back(host, made)
+            if stopped and isinstance(step, plans.UndefineNetwork):
+                with suppress(AblestackError):  # it stays, and so do those who use it
+                    host.start_network(stopped)
             error.details = {**error.details, "step": type(step).__name__, "steps_done": done, "host": host.spec.name}
             raise
 
@@ -206,6 +210,8 @@ def _undefine(host: Host, step: plans.UndefineNetwork) -> None:
     now = network_on(host, step.name, host.network_states())
     if now.vms:
         raise in_use(now, step.name, now.vms, "deleted")
+    if now.state and now.state.live:  # somebody who could not delete it has started it again
+        host.stop_network(step.name)
     host.undefine_network(step.name)
 
 

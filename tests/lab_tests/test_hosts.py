@@ -231,9 +231,12 @@ def test_a_daemon_that_dies_in_the_middle_fails_only_its_own_vms(site: Lab, modu
 
 @pytest.mark.usefixtures("template")
 def test_a_daemon_that_hangs_fails_only_its_own_vms(site: Lab, module: Module) -> None:
-    """It is stopped when its connection is long open: keepalive tells in half a minute that nobody is there."""
-    names = [f"g{number}" for number in range(9)]
-    vms = [{"name": name, "host": HOSTS[number % 3]} for number, name in enumerate(names)]
+    """It is stopped when its connection is long open: keepalive tells in half a minute that nobody is there.
+
+    One VM a host, since libvirt's client ends one call only of those under way (docs/limits.md).
+    """
+    # a full clone leaves time between the definition and the end
+    vms = [{"name": f"g{number}", "host": host, "clone": "full"} for number, host in enumerate(HOSTS)]
     script = "until ls /etc/libvirt/qemu/g*.xml; do sleep 0.01; done; kill -STOP $(pidof libvirtd)"
     command = [str(SCRIPTS / "lab.sh"), "host", "h2", "timeout", "120", "sh", "-c", script]
     env = {**os.environ, "ABLESTACK_LAB": str(site.folder)}
@@ -244,10 +247,8 @@ def test_a_daemon_that_hangs_fails_only_its_own_vms(site: Lab, module: Module) -
     finally:
         site.host("h2", "sh", "-c", "kill -CONT $(pidof libvirtd)")
     rows = {row["name"]: row for row in failed["results"]}
-    lost = {name for name, row in rows.items() if row["failed"]}
-    assert lost
-    assert lost <= {vm["name"] for vm in vms if vm["host"] == "h2"}
-    assert {rows[name]["error"]["code"] for name in lost} == {"HostUnavailable"}
+    assert {name: row["failed"] for name, row in rows.items()} == {"g0": False, "g1": True, "g2": False}
+    assert rows["g1"]["error"]["code"] == "HostUnavailable"
     done = module("ablestack_vm_fleet", {"vms": vms, "defaults": VM})
     assert {row["name"]: row["vm"]["host"] for row in done["results"]} == {vm["name"]: vm["host"] for vm in vms}
     assert module("ablestack_vm_fleet", {"vms": vms, "defaults": VM})["changed"] is False

@@ -17,6 +17,7 @@ from ansible_collections.ablestack.kvm.plugins.module_utils.core.hypervisor impo
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.hypervisor.connection import open_host
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.catalog import HostSpec
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.errors import AblestackError, Code
+from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.migration import GuestNeeds
 from support.test_driver import driver_host
 
 
@@ -186,3 +187,33 @@ def test_an_endless_text_is_cut() -> None:
 
 def test_an_error_without_words() -> None:
     assert translate.translate(raised_error("INTERNAL_ERROR", ""), "do", "kvm01").code is Code.INTERNAL
+
+
+@pytest.mark.parametrize(
+    ("code", "text", "refuses"),
+    [
+        ("CPU_INCOMPATIBLE", "the CPU is incompatible with host CPU: missing features: avx2", True),
+        ("INTERNAL_ERROR", "internal error: Unknown CPU feature vaes-next", True),
+        ("INTERNAL_ERROR", "internal error: Unknown CPU model Newest-Server", True),
+        ("INTERNAL_ERROR", "internal error: out of luck", False),
+    ],
+)
+def test_a_processor_that_a_host_lacks_or_has_never_heard_of(
+    code: str, text: str, refuses: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    class Reader:
+        def getDomainCapabilities(self, *_where: Any) -> str:  # noqa: N802 - libvirt's
+            return "<domainCapabilities/>"
+
+        def compareHypervisorCPU(self, *_what: Any) -> int:  # noqa: N802
+            raise raised_error(code, text)
+
+    needs = GuestNeeds("pc-q35-7.2", "qemu", "<cpu/>")
+    with driver_host(tmp_path) as host:
+        monkeypatch.setattr(host, "_for_reading", Reader)
+        if refuses:
+            assert host.refuses_guest(needs) == text
+            return
+        with pytest.raises(AblestackError) as raised:
+            host.refuses_guest(needs)
+    assert raised.value.code is Code.INTERNAL

@@ -42,7 +42,9 @@ class LibvirtMoves(LibvirtStorage):
                     # with the flag libvirt says what is missing, and not only that something is
                     reader.compareHypervisorCPU(*where, needs.cpu, libvirt.VIR_CONNECT_COMPARE_CPU_FAIL_INCOMPATIBLE)
             except libvirt.libvirtError as error:
-                if not code_of(error, "INVALID_ARG", "CPU_INCOMPATIBLE", "CONFIG_UNSUPPORTED"):
+                # an older libvirt has no code for a model or a feature that it has never heard of
+                unheard_of = code_of(error, "INTERNAL_ERROR") and "Unknown CPU" in str(error)
+                if not (unheard_of or code_of(error, "INVALID_ARG", "CPU_INCOMPATIBLE", "CONFIG_UNSUPPORTED")):
                     raise
                 return str(error.get_error_message())
         return ""

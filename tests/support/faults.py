@@ -4,13 +4,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Callable
 
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.errors import AblestackError, Code
 
-from .memory_calls import EACH, HALF_WAY, HOST_STORES, POOL_STORES, Killed
+from .memory_calls import HALF_WAY, HOST_STORES, POOL_STORES, Killed
 from .memory_host import MemoryHost
 from .memory_snapshots import content_at
 from .operations import Operation, prepared
@@ -100,11 +101,12 @@ FAULTS: dict[str, Fault] = {
 
 @dataclass(frozen=True)
 class Case:
-    """One fault at one moment of one call: the number-th of those the task makes of a host."""
+    """One fault at one moment of one call: the number-th of those the task makes of a host, the nth of its name."""
 
     host: str
     number: int
     call: str
+    nth: int
     when: str
 
     def __str__(self) -> str:
@@ -119,6 +121,7 @@ class Undisturbed:
     end: World
     calls: dict[str, list[tuple[str, bool]]]
     _wanted: dict[tuple[bool, bool], set[str]] = field(default_factory=dict)
+    _theirs: dict[str, list[str]] = field(default_factory=dict)
 
     @property
     def steps(self) -> int:
@@ -131,11 +134,22 @@ class Undisturbed:
             self._wanted[power, places] = set(essence(self.end, power, places))
         return self._wanted[power, places]
 
+    def theirs(self, dark: str) -> list[str]:
+        """All that is not ours, as it is at any time; on a host whose power was cut, as that leaves it."""
+        if dark not in self._theirs:
+            world = self.start.copy()
+            if dark:
+                world.states[dark].cut_power()
+            self._theirs[dark] = foreign(world)
+        return self._theirs[dark]
+
     def cases(self, fault: Fault) -> Iterator[Case]:
         for host, calls in self.calls.items():
+            seen: Counter[str] = Counter()
             for number, (name, is_write) in enumerate(calls, 1):
+                seen[name] += 1
                 for when in fault.at(name, is_write):
-                    yield Case(host, number, name, when)
+                    yield Case(host, number, name, seen[name], when)
 
 
 def undisturbed(operation: Operation) -> Undisturbed:
@@ -161,9 +175,12 @@ def play(operation: Operation, fault: Fault, case: Case, whole: Undisturbed) -> 
     world = whole.start.copy()
     controller = world.controller()
     host = controller.hosts[case.host]
-    host.act_at(EACH, lambda: fault.strike(host), case.when, nth=case.number)
+    host.act_at(case.call, lambda: fault.strike(host), case.when, nth=case.nth)
     failed = _disturbed(operation, controller)
-    _nothing_lost(world, whole)
+    # of many VMs at once another may be first, and go to another host
+    assert operation.roams or host.traps[0].when == "sprung", "the fault did not strike"
+    assert foreign(world) == whole.theirs("" if fault.power else case.host), "what is not ours has changed"
+    _nothing_lost(operation, world, whole)
     if operation.task.module == "snapshot":
         _of_one_moment(world)
     if failed and fault.clean:
@@ -188,17 +205,34 @@ def _disturbed(operation: Operation, controller: Any) -> bool:
     return False
 
 
-def _nothing_lost(world: World, whole: Undisturbed) -> None:
+def _nothing_lost(operation: Operation, world: World, whole: Undisturbed) -> None:
     """Half way, every disk, snapshot and template reads what it did before, or what it will in the end."""
+    writes = operation.task.options.get("name") if operation.task.module == "template" else ""
     one_writer(world)
     before, after, now = contents(whole.start), contents(whole.end), contents(world)
     for key in before.keys() & after.keys():
         # A root disk may be being made anew, and a template's image be replaced; all else is there at any time.
         if key in now:
             whole_image = now[key] in (before[key], after[key])
-            assert whole_image or "tmpl-" in key, f"{key} reads neither what it did nor what it will"
+            own = bool(writes) and f" tmpl-{writes}." in key  # it is being written, and is not Ready
+            assert whole_image or own, f"{key} reads neither what it did nor what it will"
         else:
             assert before[key] != after[key], f"{key} is gone"
+    # what moves is on one host or the other
+    for name, texts in _by_name(before).items():
+        if (later := _by_name(after).get(name)) and (there := _by_name(now).get(name)):
+            assert there & (texts | later), f"{name} reads nowhere what it did or will"
+        elif later:
+            assert texts != later, f"{name} is gone"
+
+
+def _by_name(read: Mapping[str, bytes]) -> dict[str, set[bytes]]:
+    """What each disk and snapshot reads, on whatever hosts it is."""
+    found: dict[str, set[bytes]] = {}
+    for key, content in read.items():
+        if " tmpl-" not in key:
+            found.setdefault(key.partition(" ")[2], set()).add(content)
+    return found
 
 
 def _of_one_moment(world: World) -> None:

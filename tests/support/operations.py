@@ -18,7 +18,7 @@ from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.vm import
 
 from .memory_snapshots import write
 from .memory_state import MemoryDomain, MemoryState, MemoryVolume, qcow2_bytes
-from .tasks import Task, fleet, network, pool, snapshot, template, vm, volume
+from .tasks import Task, fleet, migrate, network, pool, snapshot, template, vm, volume
 from .worlds import World, make_world, put_template
 
 _FILES = Path(tempfile.mkdtemp(prefix="ablestack-images-"))
@@ -116,6 +116,8 @@ WEB: dict[str, Any] = {
 }
 DEPLOYED = (vm(**WEB), Fill("web1", "A"))
 OFF = (vm(**{**WEB, "autostart": False}, start=False), Fill("web1", "A"))
+MOVING = (vm(**{**WEB, "host": "kvm01", "boot_type": "uefi", "tpm": True}), Fill("web1", "A"))
+MOVING_OFF = (*MOVING, vm("web1", state="stopped", autostart=False))
 GONE = (*DEPLOYED, vm("web1", state="destroyed"))
 SCALING = (vm(**{**WEB, "compute_offering": "medium"}), Fill("web1", "A"))
 SECOND = vm(**{**WEB, "name": "web2", "networks": ["default"], "data_disks": []})
@@ -282,6 +284,10 @@ OPERATIONS: dict[str, Operation] = {
     "pool on two hosts": Operation(pool("vms", path="/srv/vms"), hosts=2),
     "start a pool": Operation(pool("vms"), (pool("vms", path="/srv/vms"), PoolOff("vms"))),
     "set a pool's autostart": Operation(pool("vms", autostart=False), (pool("vms", path="/srv/vms"),)),
+    "migrate": Operation(migrate("kvm02"), MOVING, hosts=2, shared=True),
+    "migrate with storage": Operation(migrate("kvm02", copy_storage=True), MOVING, hosts=2),
+    "migrate one that is off": Operation(migrate("kvm02"), MOVING_OFF, hosts=2, shared=True),
+    "migrate one that is off, with storage": Operation(migrate("kvm02", copy_storage=True), MOVING_OFF, hosts=2),
     "volume": Operation(volume("spare", size=1)),
     "grow a volume": Operation(volume("spare", size=2), (volume("spare", size=1),)),
     "grow a volume in use": Operation(volume("keep", size=2), DEPLOYED),

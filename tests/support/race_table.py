@@ -12,7 +12,7 @@ from typing import Any, Callable
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.catalog import Settings
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.errors import AblestackError, Code
 
-from .operations import DEPLOYED, GONE, IMAGE, OFF, OTHER, SECOND, WEB, Fill, Step, prepared_site
+from .operations import DEPLOYED, GONE, IMAGE, MOVING, OFF, OTHER, SECOND, WEB, Step, prepared_site
 from .race_ends import (
     either,
     expunged_or_recovered,
@@ -58,7 +58,6 @@ class Race:
 
 MOST_SNAPSHOTS = Settings().max_vm_snapshots
 NO_DISKS: dict[str, Any] = {**WEB, "data_disks": []}
-MOVING = (vm(**{**WEB, "host": "kvm01"}), Fill("web1", "A"))
 TWO = (*OFF, SECOND, vm("web2", state="stopped"), volume("spare", size=1))
 TWO_RUNNING = (*DEPLOYED, SECOND, volume("spare", size=1))
 

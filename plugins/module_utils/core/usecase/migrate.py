@@ -171,11 +171,15 @@ def _carry_out(infra: Infrastructure, request: MoveRequest, plan: Plan[VmFacts])
 
 
 def _take_back(infra: Infrastructure, request: MoveRequest) -> None:
-    """After a failure: a VM that did not arrive is as it was. What fails here is found by the next run."""
+    """After a failure: a VM that did not arrive is as it was, one that did loses its mark, which would keep others off.
+
+    What fails here is found by the next run.
+    """
     with suppress(AblestackError):
         vm, twin = _found(infra, MigrateSpec(id=request.vm.id))
-        if vm.phase is Phase.MIGRATING and not has_arrived(vm):
-            vm = _owing(vm, request.vm.is_active or record_of(request.vm).mark.runs)
+        if vm.phase is Phase.MIGRATING:
+            if not has_arrived(vm):
+                vm = _owing(vm, request.vm.is_active or record_of(request.vm).mark.runs)
             undo = MoveRequest(MigrateSpec(id=vm.id), vm, infra.catalog, _fresh(), twin)
             execute_at(infra, plan_move(undo).steps)
 

@@ -51,7 +51,7 @@ check_shellcheck() {
   local scripts
   command -v shellcheck || { echo "install the Debian package shellcheck (./dev setup does)" && return 1; }
   # not those of the guest image: they are for its tiny shell, and are tested by booting it
-  mapfile -t scripts < <(grep -rlE --exclude-dir={output,tiny-root} -m1 '^#!.*\b(ba)?sh\b|^# shellcheck shell=' . | sort)
+  mapfile -t scripts < <(grep -rlE --exclude-dir={output,tiny-root} --exclude='*.py' -m1 '^#!.*\b(ba)?sh\b|^# shellcheck shell=' . | sort)
   printf '%s\n' "${scripts[@]}"
   shellcheck --severity=warning --exclude=SC2119,SC2120 --external-sources --source-path="$COPY" "${scripts[@]}"
 }

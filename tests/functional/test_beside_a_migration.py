@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -68,11 +69,11 @@ def test_a_vm_that_moves_meanwhile_is_never_told_to_be_gone(name: str, monkeypat
         world, gone = site(), []
         controller = world.controller()
 
-        def move(world: World = world, gone: list[Any] = gone) -> None:
+        def move(world: World = world, tell: Callable[[Any], None] = gone.append) -> None:
             try:
                 migrate(world.controller(), host="kvm02")
             except AblestackError as error:
-                gone.append(error.code)
+                tell(error.code)
 
         controller.hosts["kvm01"].act_at(EACH, move, nth=call)
         found = code(controller, TASKS[name])

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from typing import Any
@@ -67,11 +68,11 @@ def test_a_vm_that_is_recovered_at_any_call_is_not_expunged(state: str, monkeypa
         vm_id = destroyed(world)
         controller, told = world.controller(), []
 
-        def recover(world: World = world, told: list[Any] = told) -> None:
+        def recover(world: World = world, tell: Callable[[Any], None] = told.append) -> None:
             try:
                 with monkeypatch.context() as patch:
                     patch.setattr(owner.os, "getpid", lambda: 1)  # another process, which lives
-                    told.append(vm("web1", state="recovered").run(world.controller()))
+                    tell(vm("web1", state="recovered").run(world.controller()))
                     if state == "started":
                         vm("web1", state="started").run(world.controller())
             except AblestackError as error:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -280,8 +281,8 @@ def test_prune_spares_what_leaves_the_group_after_it_was_listed(monkeypatch: pyt
         controller = world.controller()
         told: list[Any] = []
 
-        def leave(world: World = world, told: list[Any] = told) -> None:
-            told.append(fleet(world.controller(), ["b"], group="db"))
+        def leave(world: World = world, tell: Callable[[Any], None] = told.append) -> None:
+            tell(fleet(world.controller(), ["b"], group="db"))
 
         controller.hosts["kvm01"].act_at(EACH, leave, nth=call)
         pruned = fleet(controller, ["a"], group="web", prune=True).result["pruned"]

@@ -160,8 +160,10 @@ REFUSED: dict[str, tuple[dict[str, Any], Code]] = {
     "a fixed offering's size": ({"name": "new", "disk_offering": "data2", "size": 5}, Code.INVALID_INPUT),
     "attached where": ({"name": "free", "state": "attached"}, Code.INVALID_INPUT),
     "a device of another": ({"name": "free", "state": "attached", "vm": "web1", "device": 1}, Code.INVALID_INPUT),
-    "a device of another that is attached": ({"name": "mine", "state": "attached", "vm": "web1", "device": 3},
-        Code.INVALID_INPUT),
+    "a device of another that is attached": (
+        {"name": "mine", "state": "attached", "vm": "web1", "device": 3},
+        Code.INVALID_INPUT,
+    ),
     "a VM's own": ({"name": "mine", "state": "absent", "vm": "web1"}, Code.IN_USE),
     "limits by itself": ({"name": "free", "max_iops": 5}, Code.INVALID_INPUT),
     "least above most": ({"name": "free", "state": "attached", "vm": "web1", "min_iops": 9, "max_iops": 5},

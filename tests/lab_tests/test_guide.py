@@ -102,7 +102,7 @@ def run(clean_lab: Lab, run_playbook: Callable[..., Run], tmp_path_factory: pyte
 def test_every_playbook_of_the_guide_runs(run: Run) -> None:
     told = [(task["name"], play["name"]) for play in plays() for task in play["tasks"]]
     ran = {task.task for task in run.tasks}
-    assert [name for name, _ in told if name not in ran] == []
+    assert [name for name, _play in told if name not in ran] == []
     assert [name for name, play in told if f"{name}{AGAIN}{play})" not in ran] == []
     assert len(told) > 40
 
@@ -126,7 +126,9 @@ def test_the_guest_was_reached(run: Run) -> None:
 
 def test_what_the_guide_shows_is_shown(run: Run) -> None:
     real = tasks_shown(run.output)
-    told = [shown for text in blocks("text") for shown in tasks_shown(text) if shown[0] in {task for task, _ in real}]
+    told = [
+        shown for text in blocks("text") for shown in tasks_shown(text) if shown[0] in {task for task, _shown in real}
+    ]
     compared = [(task, as_in_the_lab(task, text)) for task, text in told if task not in OF_OTHER_MACHINES]
     assert len(compared) > 18
     wrong = [(task, text) for task, text in compared if (task, text) not in [(t, as_in_the_lab(t, x)) for t, x in real]]

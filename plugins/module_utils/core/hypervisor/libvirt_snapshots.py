@@ -41,7 +41,6 @@ THAW_PATIENCE = 20.0
 """Seconds in which a guest that was asked to freeze and did not answer is seen to be thawed."""
 JOB_PATIENCE = 300.0
 """Seconds in which a merge has to make some progress."""
-_MERGES = (libvirt.VIR_DOMAIN_BLOCK_JOB_TYPE_COMMIT, libvirt.VIR_DOMAIN_BLOCK_JOB_TYPE_ACTIVE_COMMIT)
 _JOB_PAUSES = (0.05, 1.0)  # seconds between two looks at a merge: the first, and the longest
 
 
@@ -250,7 +249,7 @@ class LibvirtSnapshots(LibvirtGuests, LibvirtStorage):
         pause, longest = _JOB_PAUSES
         seen, since = None, monotonic()
         while job := domain.blockJobInfo(target, 0):
-            if job["type"] not in _MERGES:
+            if job["type"] not in _merges():
                 raise AblestackError(
                     Code.IN_USE,
                     f"disk {target} is being copied by another tool on host '{self.spec.name}'",
@@ -281,3 +280,8 @@ def _current(domain: Any) -> str:
         if not code_of(error, "NO_DOMAIN_SNAPSHOT"):
             raise
         return ""
+
+
+def _merges() -> tuple[int, int]:
+    """The block jobs that are merges."""
+    return libvirt.VIR_DOMAIN_BLOCK_JOB_TYPE_COMMIT, libvirt.VIR_DOMAIN_BLOCK_JOB_TYPE_ACTIVE_COMMIT

@@ -157,7 +157,7 @@ def _carry_out(infra: Infrastructure, request: MoveRequest, plan: Plan[VmFacts])
     if infra.check or not plan.steps:
         return at
     try:
-        with beating([infra.host(name) for name in {request.vm.host.name, at.host.name}], at.id):
+        with beating([infra.host(name) for name in sorted({request.vm.host.name, at.host.name})], at.id):
             execute_at(infra, plan.steps)
     except AblestackError as error:
         if not came_second(error):

@@ -60,7 +60,8 @@ options:
   url:
     description:
       - Address of the image, V(https), V(http) or V(file). It is downloaded to a temporary file on the machine where
-        the module runs (E(TMPDIR)), once for all hosts.
+        the module runs (E(TMPDIR)), once for all hosts. It is refused as soon as it turns out to be larger than the
+        free space of a host's pool.
       - TLS certificates are verified, and redirects lead to web servers only. Use O(checksum) where the way is not
         protected.
       - An address that the template was made from is not asked again. Another one is downloaded and compared.

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import base64
 import threading
-from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,74 +15,16 @@ from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.values im
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.usecase import download
 from support.memory_state import MemoryVolume, qcow2_bytes
 from support.templates import IMAGE, OTHER, contents, put_overlay, put_vm, run, sha256
+from support.web import Web, serving
 from support.worlds import World, make_world, put_template
 
 VM_ID = "11111111-2222-4333-8444-555555555555"
-Answer = Callable[[BaseHTTPRequestHandler], None]
-
-
-class Web:
-    """A web server on this machine; `answers` by path, `asked` the requests it got."""
-
-    def __init__(self) -> None:
-        self.answers: dict[str, Answer] = {}
-        self.asked: list[tuple[str, str]] = []
-        web = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                web.asked.append((self.path, self.headers.get("Authorization", "")))
-                web.answers[self.path.partition("?")[0]](self)
-
-            def log_message(self, *_words: Any) -> None:
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.address = f"127.0.0.1:{self.server.server_port}"
-
-    def file(self, path: str, content: bytes, length: int | None = None) -> str:
-        def answer(handler: BaseHTTPRequestHandler) -> None:
-            handler.send_response(200)
-            handler.send_header("Content-Length", str(len(content) if length is None else length))
-            handler.end_headers()
-            handler.wfile.write(content)
-
-        self.answers[path] = answer
-        return f"http://{self.address}{path}"
-
-    def redirect(self, path: str, target: str) -> str:
-        def answer(handler: BaseHTTPRequestHandler) -> None:
-            handler.send_response(302)
-            handler.send_header("Location", target)
-            handler.end_headers()
-
-        self.answers[path] = answer
-        return f"http://{self.address}{path}"
-
-    def error(self, path: str, status: int) -> str:
-        self.answers[path] = lambda handler: handler.send_error(status)
-        return f"http://{self.address}{path}"
-
-    def silence(self, path: str, until: threading.Event) -> str:
-        def answer(handler: BaseHTTPRequestHandler) -> None:
-            handler.send_response(200)
-            handler.send_header("Content-Length", "10")
-            handler.end_headers()
-            until.wait(30)
-
-        self.answers[path] = answer
-        return f"http://{self.address}{path}"
 
 
 @pytest.fixture
 def web() -> Iterator[Web]:
-    web = Web()
-    thread = threading.Thread(target=web.server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    yield web
-    web.server.shutdown()
-    web.server.server_close()
-    thread.join()
+    with serving(Web()) as web:
+        yield web
 
 
 @pytest.fixture
@@ -142,16 +83,6 @@ def test_redirects_are_followed_to_web_servers_only(web: Web, world: World, tmp_
         assert run(world, name="u", url=web.redirect("/away", target)).code == "NotFound"
 
 
-def test_no_redirect_leaves_tls() -> None:
-    import urllib.request
-
-    request = urllib.request.Request("https://example.org/x")
-    handler = download._Redirects()
-    with pytest.raises(AblestackError) as caught:
-        handler.redirect_request(request, None, 302, "", {}, "http://example.org/x")  # type: ignore[arg-type]
-    assert caught.value.code is Code.NOT_FOUND
-
-
 def test_failures_of_the_server(web: Web, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(download, "STALL", 0.2)
     ended = threading.Event()
@@ -168,6 +99,40 @@ def test_failures_of_the_server(web: Web, world: World, monkeypatch: pytest.Monk
         assert refused.error
         assert words in refused.error.message
     ended.set()
+
+
+def test_more_than_a_pool_has_room_for_is_not_fetched(web: Web) -> None:
+    world = make_world(hosts=2, template=False)
+    world.states["kvm02"].pools["default"].capacity = len(IMAGE) - 1
+    url = web.file("/image", IMAGE)
+    refused = run(world, name="t", url=url)
+    assert (refused.code, refused.controller.writes) == ("InsufficientCapacity", [])
+    assert refused.error
+    assert refused.error.message == (
+        f"{url} has {len(IMAGE)} bytes, and pool 'default' on host 'kvm02' has room for {len(IMAGE) - 1}"
+    )
+    assert run(world, name="t", url=url, hosts=["kvm01"]).changed
+
+
+def test_a_server_that_never_ends_is_given_up_when_the_room_is(web: Web, world: World) -> None:
+    room = world.pool.capacity = 20 * 1024 * 1024
+    before = contents(world)
+    refused = run(world, name="t", url=web.endless("/zeros"))
+    assert (refused.code, refused.controller.writes) == ("InsufficientCapacity", [])
+    assert refused.error
+    assert f"/zeros goes on after {room} bytes" in refused.error.message
+    assert contents(world) == before
+
+
+def test_what_is_there_of_an_image_makes_room_for_it(web: Web, world: World) -> None:
+    """Killed half way, the same task again finds its pool almost full, of what it takes away first."""
+    torn = MemoryVolume(IMAGE[:-10])
+    world.pool.volumes["tmpl-t.qcow2"] = torn
+    world.pool.capacity = len(IMAGE) + 5000
+    assert run(world, name="t", url=web.file("/image", IMAGE)).changed
+    # the same content from elsewhere is compared, however full the pool is
+    world.pool.capacity = 0
+    assert not run(world, name="t", url=web.file("/mirror", IMAGE)).changed
 
 
 def test_a_file_url_is_a_file(world: World, tmp_path: Path) -> None:
@@ -187,17 +152,10 @@ def test_other_urls(world: World, url: str) -> None:
 
 
 def test_a_password_goes_to_its_server_and_nowhere_else(web: Web, world: World) -> None:
-    other = Web()
-    thread = threading.Thread(target=other.server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    target = other.file("/image", IMAGE)
-    web.redirect("/image", target)
-    try:
+    with serving(Web()) as other:
+        target = other.file("/image", IMAGE)
+        web.redirect("/image", target)
         done = run(world, name="t", url=f"http://me:top%20secret@{web.address}/image?token=hidden")
-    finally:
-        other.server.shutdown()
-        other.server.server_close()
-        thread.join()
     login = base64.b64encode(b"me:top secret").decode()
     assert web.asked == [("/image?token=hidden", f"Basic {login}")]
     assert other.asked == [("/image", "")]

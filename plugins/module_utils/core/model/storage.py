@@ -9,12 +9,20 @@ Whoever relies on it looks whether what one host wrote is there on the other.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import NamedTuple
 
 from .catalog import HostSpec
 from .resources import PoolFacts
 
 Place = tuple[HostSpec, PoolFacts]
 """A pool on a host."""
+
+
+class Room(NamedTuple):
+    """How many bytes may be stored, and in what, in words."""
+
+    free: int
+    place: str
 
 
 def pool_marks(place: Place) -> frozenset[tuple[str, ...]]:

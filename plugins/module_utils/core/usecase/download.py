@@ -1,6 +1,6 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Downloads from web servers: verified TLS, no redirect to anything less, an end to servers that stall."""
+"""Downloads from web servers: verified TLS, no redirect to anything less, an end to servers that stall or never end."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from typing import IO, Any
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from ..model.errors import AblestackError, Code, invalid
+from ..model.storage import Room
 from .digest import Digest
 
 STALL = 60
@@ -44,16 +45,16 @@ def shown_url(url: str) -> str:
     return f"{parts.scheme}://{place}{parts.path}{query}"
 
 
-def download(url: str, digest: Digest) -> int:
+def download(url: str, digest: Digest, room: Room) -> int:
     """The content as an open file without a name; its descriptor is the caller's to close.
 
     Raises NotFound where it cannot be had as a whole, Timeout where the server stalls, InsufficientCapacity where the
-    temporary folder is full.
+    temporary folder is full or the content has more bytes than there is `room` for.
     """
     name = shown_url(url)
     try:
         with tempfile.TemporaryFile() as file:
-            for chunk in digest.passing(_content(url, name)):
+            for chunk in digest.passing(_content(url, name, room)):
                 file.write(chunk)
             file.flush()
             return os.dup(file.fileno())
@@ -67,13 +68,19 @@ def download(url: str, digest: Digest) -> int:
         raise AblestackError(Code.INTERNAL, f"{name} cannot be stored ({error.strerror})") from error
 
 
-def _content(url: str, name: str) -> Iterator[bytes]:
-    """The body of the answer, checked against the length that the server announced."""
+def _content(url: str, name: str, room: Room) -> Iterator[bytes]:
+    """The body of the answer, checked against the length that the server announced, and against the room there is."""
     try:
         with _opener().open(_request(url), timeout=STALL) as answer:
-            announced, received = answer.headers.get("Content-Length"), 0
+            length, received = answer.headers.get("Content-Length") or "", 0
+            announced = int(length) if length.isascii() and length.isdigit() and len(length) < 20 else None
+            if announced is not None and announced > room.free:
+                raise _too_large(f"{name} has {announced} bytes", room)
             while chunk := answer.read(_CHUNK):
                 received += len(chunk)
+                # the announced length is no limit: it may be missing
+                if received > room.free:
+                    raise _too_large(f"{name} goes on after {room.free} bytes", room)
                 yield chunk
     except urllib.error.HTTPError as error:
         raise _failed(name, f"the server answers {error.code} {error.reason}") from error
@@ -82,15 +89,33 @@ def _content(url: str, name: str) -> Iterator[bytes]:
     except urllib.error.URLError as error:
         if isinstance(error.reason, (socket.timeout, TimeoutError)):
             raise _stalled(name) from error
+        if isinstance(error.reason, ssl.SSLCertVerificationError):
+            raise _untrusted(name, error.reason) from error
         raise _failed(name, str(getattr(error.reason, "strerror", None) or error.reason)) from error
     except (http.client.HTTPException, OSError) as error:
         raise _failed(name, str(error) or type(error).__name__) from error
-    if announced is not None and announced.isdigit() and int(announced) != received:
+    if announced is not None and announced != received:
         raise _failed(name, f"it ended after {received} of {announced} bytes")
 
 
 def _failed(name: str, why: str) -> AblestackError:
     return AblestackError(Code.NOT_FOUND, f"{name} cannot be downloaded: {why}", "check the url and the server")
+
+
+def _untrusted(name: str, error: ssl.SSLCertVerificationError) -> AblestackError:
+    return AblestackError(
+        Code.NOT_FOUND,
+        f"{name} cannot be downloaded: the server's certificate cannot be verified ({error.verify_message})",
+        "have the certificate's authority trusted by the machine where the module runs",
+    )
+
+
+def _too_large(what: str, room: Room) -> AblestackError:
+    return AblestackError(
+        Code.INSUFFICIENT_CAPACITY,
+        f"{what}, and {room.place} has room for {room.free}",
+        "check the url, free some space there, or give the host another template_pool",
+    )
 
 
 def _stalled(name: str) -> AblestackError:

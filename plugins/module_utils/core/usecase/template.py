@@ -23,7 +23,7 @@ from ..plan.template import Follow, OnHost, SourceFacts
 from .infrastructure import Infrastructure
 from .query import every_vm
 from .template_copy import Origin, upload_image
-from .template_hosts import as_mates_see, carry_out, on_host, sharing_groups
+from .template_hosts import as_mates_see, carry_out, least_room, on_host, sharing_groups
 from .template_lookup import find_template, users_of, volumes_on
 from .template_source import FileSource, open_source
 
@@ -61,7 +61,7 @@ def _file_origin(infra: Infrastructure, spec: TemplateSpec, source: FileSource |
     # A download takes place before any host is touched; a file is read early in check mode, to predict its checksum.
     early = source.is_local == infra.check
     if facts.exists and (plans.must_read(spec, found, facts) or (missing and early)):
-        facts = source.read()
+        facts = source.read(lambda: least_room(infra, found))
     return Origin(facts, upload_image(source.chunks, source.text))
 
 

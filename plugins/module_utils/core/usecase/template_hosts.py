@@ -9,9 +9,10 @@ from dataclasses import replace
 
 from ..hypervisor.port import Host
 from ..model.errors import AblestackError
+from ..model.naming import template_of
 from ..model.plan_parts import Step
 from ..model.resources import TemplateCopy
-from ..model.storage import groups_sharing
+from ..model.storage import Room, groups_sharing
 from ..plan.template import Act, CopyImage, Follow, OnHost, RemoveTemplate, WriteDescriptor, in_use
 from .infrastructure import Infrastructure
 from .query import every_vm, read_vms
@@ -33,6 +34,24 @@ def sharing_groups(infra: Infrastructure, found: Mapping[str, OnHost], first: st
     named = (tuple(spec.name for spec, _pool in group) for group in groups_sharing(places))
     groups = tuple(group for group in named if len(group) > 1)
     return tuple((first, *(name for name in group if name != first)) if first in group else group for group in groups)
+
+
+def least_room(infra: Infrastructure, found: Iterable[OnHost]) -> Room:
+    """For an image on every one of these hosts: in the fullest pool, where what there is of it now would go."""
+    copies = {on.copy.host: on.copy for on in found}
+    rooms, errors = infra.on_hosts(
+        lambda host: _room(host, copies[host.spec.name]), [infra.catalog.host(name) for name in copies]
+    )
+    for error in errors.values():
+        raise error
+    return min(rooms.values(), key=lambda room: room.free)
+
+
+def _room(host: Host, copy: TemplateCopy) -> Room:
+    pool = host.pool(host.spec.templates)
+    images = [host.volume(pool.name, name) for name in copy.volumes if template_of(name)]
+    sizes = [max(image.allocation, image.file_size) for image in images if image]
+    return Room(pool.available + sum(sizes), f"pool '{pool.name}' on host '{host.spec.name}'")
 
 
 def as_mates_see(found: Mapping[str, OnHost], groups: Groups) -> dict[str, OnHost]:

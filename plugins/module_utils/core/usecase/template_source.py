@@ -6,12 +6,13 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 
 from ..model.errors import AblestackError, Code, invalid
 from ..model.image import HEAD_SIZE, judge_image
+from ..model.storage import Room
 from ..model.template_spec import TemplateSpec
 from ..model.values import Maybe
 from ..plan.template import SourceFacts
@@ -39,8 +40,11 @@ class FileSource:
             self._facts = self._look()
         return self._facts
 
-    def read(self) -> SourceFacts:
-        """The same, and its checksum; ChecksumMismatch where that is not the wanted one."""
+    def read(self, room: Callable[[], Room]) -> SourceFacts:
+        """The same, and its checksum; ChecksumMismatch where that is not the wanted one.
+
+        `room` tells how much may be fetched, where it has to be fetched first.
+        """
         facts = self.facts()
         if facts.exists and not facts.checksum:
             checksum = Digest(self.checksum).drain(self.chunks()).verify(self.text)
@@ -112,13 +116,13 @@ class UrlSource(FileSource):
     def _look(self) -> SourceFacts:
         return SourceFacts(self.text)
 
-    def read(self) -> SourceFacts:
+    def read(self, room: Callable[[], Room]) -> SourceFacts:
         """Downloads it into a file without a name, which ends with us however we end."""
         from .download import download
 
         if self._file is None:
             digest = Digest(self.checksum)
-            self._file = download(self._url, digest)
+            self._file = download(self._url, digest, room())
             checksum = digest.verify(self.text)
             self._facts = replace(self._judge(), checksum=checksum)
         return self.facts()

@@ -43,4 +43,7 @@ install_keys() { # NAME
     cp "$KEYS/$name.pem" "/etc/pki/qemu/$role-cert.pem"
     cp "$KEYS/key.pem" "/etc/pki/qemu/$role-key.pem"
   done
+  # QEMU reads them as libvirt-qemu
+  chgrp -R kvm /etc/pki/qemu
+  chmod 640 /etc/pki/qemu/*-key.pem
 }

@@ -107,19 +107,14 @@ max_clients = 500
 max_workers = 40
 log_outputs = "2:file:/var/log/libvirt/libvirtd.log"
 CONF
+  # Guests run as the user that the distribution chose, so that whoever may not read a file is found out here, too.
   cat >/etc/libvirt/qemu.conf <<CONF
-user = "root"
-group = "root"
-dynamic_ownership = 0
-remember_owner = 0
 security_driver = "none"
 cgroup_controllers = [ ]
 namespaces = [ ]
 migration_address = "0.0.0.0"
 migration_host = "$1"
 vnc_listen = "127.0.0.1"
-swtpm_user = "root"
-swtpm_group = "root"
 CONF
 }
 

@@ -5,13 +5,14 @@
 from __future__ import annotations
 
 import copy
+import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Callable
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.catalog import Catalog, host_name_of
@@ -200,20 +201,29 @@ anything = st.recursive(
     max_leaves=8,
 )
 sections = st.sampled_from(sorted(WHOLE))
+EXAMPLES = settings(max_examples=int(os.environ.get("ABLESTACK_FUZZ", "100")), suppress_health_check=list(HealthCheck))
 
 
-@given(anything)
-def test_whatever_a_catalog_is_it_is_read_or_refused(data: Any) -> None:
+@EXAMPLES
+@given(data=anything)
+def test_whatever_a_catalog_is_it_is_read_or_refused(data: Any, fuzz_case: Callable[[], None]) -> None:
+    fuzz_case()
     refused_or_read(data)
 
 
-@given(sections, anything)
-def test_whatever_a_section_is_it_is_read_or_refused(section: str, data: Any) -> None:
+@EXAMPLES
+@given(section=sections, data=anything)
+def test_whatever_a_section_is_it_is_read_or_refused(section: str, data: Any, fuzz_case: Callable[[], None]) -> None:
+    fuzz_case()
     refused_or_read({**WHOLE, section: data})
 
 
-@given(sections, st.text(max_size=8), anything)
-def test_whatever_an_entry_is_it_is_read_or_refused(section: str, key: str, data: Any) -> None:
+@EXAMPLES
+@given(section=sections, key=st.text(max_size=8), data=anything)
+def test_whatever_an_entry_is_it_is_read_or_refused(
+    section: str, key: str, data: Any, fuzz_case: Callable[[], None]
+) -> None:
+    fuzz_case()
     if section == "hosts":
         refused_or_read({**WHOLE, "hosts": [{**WHOLE["hosts"][0], key: data}]})
     else:

@@ -69,7 +69,7 @@ class LibvirtShell:
 
     def _failed(self, what: str, errors: bytes) -> AblestackError:
         hint = errors.decode("utf-8", "replace").strip()[:200]
-        return AblestackError(Code.INTERNAL, f"{what} in {self._vm} cannot be written", hint)
+        return AblestackError(Code.INVALID_STATE, f"{what} in {self._vm} cannot be written", hint)
 
     def write(self, path: str, chunks: Iterable[bytes]) -> None:
         # The agent would make it readable and writable for everyone.
@@ -80,11 +80,11 @@ class LibvirtShell:
         with _File(self._ask, path, "w") as handle:
             for chunk in chunks:
                 for start in range(0, len(chunk), PIECE):
-                    self._in_time(until, f"writing '{path}'")
-                    self._write(handle, chunk[start : start + PIECE])
+                    self._write(handle, chunk[start : start + PIECE], until, f"writing '{path}'")
 
-    def _write(self, handle: int, piece: bytes) -> None:
+    def _write(self, handle: int, piece: bytes, until: float, what: str) -> None:
         while piece:
+            self._in_time(until, what)  # each time: an agent may take it byte by byte
             answer = self._ask("guest-file-write", handle=handle, **{"buf-b64": b64encode(piece).decode()})
             # none at all would go on for ever
             piece = piece[answer.number("count", least=1, most=len(piece)) :]

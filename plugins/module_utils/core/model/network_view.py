@@ -5,13 +5,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime, timezone
 from ipaddress import ip_address
 from typing import Any
 
 from .network import HostNetwork
 from .resources import NetworkFacts, NetworkState
-from .values import UNKNOWN, time_text
+from .values import UNKNOWN, seconds_text
 
 _NOT_IN_DIFF = ("id", "vms", "leases", "created", "managed", "differences")
 
@@ -124,7 +123,7 @@ def _leases(row: HostNetwork) -> list[dict[str, Any]]:
 
 
 def _moment(seconds: int) -> str:
-    return time_text(datetime.fromtimestamp(seconds, timezone.utc)) if seconds else ""
+    return seconds_text(seconds) if seconds else ""
 
 
 def _order(ip: str) -> tuple[int, int]:

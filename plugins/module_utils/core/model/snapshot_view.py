@@ -4,11 +4,10 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
 from typing import Any
 
 from .snapshot import DISK, SnapshotFacts, SnapshotWorld
-from .values import UNKNOWN, time_text
+from .values import UNKNOWN, seconds_text
 
 
 def snapshot_view(world: SnapshotWorld, snapshot: SnapshotFacts) -> dict[str, Any]:
@@ -88,9 +87,7 @@ def _children(world: SnapshotWorld, parent: str) -> list[SnapshotFacts]:
 
 
 def _time(snapshot: SnapshotFacts) -> str:
-    if not snapshot.created:
-        return UNKNOWN
-    return time_text(datetime.fromtimestamp(snapshot.created, timezone.utc))
+    return seconds_text(snapshot.created) if snapshot.created else UNKNOWN
 
 
 def diff_view(world: SnapshotWorld, drawn: str = "") -> dict[str, Any]:

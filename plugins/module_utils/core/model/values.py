@@ -120,6 +120,14 @@ def time_text(moment: datetime) -> str:
     return moment.astimezone(timezone.utc).strftime(_TIME_FORMAT)
 
 
+def seconds_text(seconds: float) -> str:
+    """The same of so many seconds since 1970, as libvirt gives them; empty where no calendar has that moment."""
+    try:
+        return time_text(datetime.fromtimestamp(seconds, timezone.utc))
+    except (ValueError, OverflowError, OSError):
+        return ""
+
+
 def parse_time(text: str) -> datetime:
     """The moment behind `time_text`."""
     return datetime.strptime(text, _TIME_FORMAT).replace(tzinfo=timezone.utc)

@@ -6,13 +6,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime, timezone
 from ipaddress import IPv4Interface, IPv6Interface, ip_interface, ip_network
 
 from ..model.errors import AblestackError, Code, invalid
 from ..model.resources import NetworkFacts, Reservation
 from ..model.seed_content import SeedNic
-from ..model.values import check_mac, time_text
+from ..model.values import check_mac, seconds_text
 from ..model.vm import NicConfig, NicRecord
 from ..model.vm_spec import AUTO, NicSpec
 
@@ -131,7 +130,7 @@ def _leasable(spec: NicSpec, ip: str, network: NetworkFacts, mac: str, taken: Ma
     )
     if holder or spec.mac or not lease.mac.startswith(_OWN_MACS):
         who = f"'{holder or lease.hostname or lease.mac}'"
-        until = f" until {time_text(datetime.fromtimestamp(lease.expires, timezone.utc))}" if lease.expires else ""
+        until = f" until {seconds_text(lease.expires)}" if lease.expires else ""
         theirs = bool(holder) or not lease.mac.startswith(_OWN_MACS)
         raise AblestackError(
             Code.CONFLICT,

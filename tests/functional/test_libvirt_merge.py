@@ -1,6 +1,6 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Waiting for the merge of a disk's images: ours to its end, nobody else's, and none that stands still for ever."""
+"""Merging a disk's images: ours is waited for, nobody else's is, none for ever; and what a killed run left of one."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.errors im
 from support.test_driver import driver_host
 
 COMMIT, ACTIVE = libvirt.VIR_DOMAIN_BLOCK_JOB_TYPE_COMMIT, libvirt.VIR_DOMAIN_BLOCK_JOB_TYPE_ACTIVE_COMMIT
+HELPER = "ablestack-merge-5e1f0e2c"
+SHAPE = "<memory>1024</memory><os><type>hvm</type></os>"
 COPY, PULL = libvirt.VIR_DOMAIN_BLOCK_JOB_TYPE_COPY, libvirt.VIR_DOMAIN_BLOCK_JOB_TYPE_PULL
 
 
@@ -75,3 +77,22 @@ def test_a_merge_that_stands_still_is_an_error(host: Any) -> None:
     with pytest.raises(AblestackError, match="standstill") as failed:
         host._end_job(Merging(COMMIT, 0), "vda")
     assert failed.value.code is Code.TIMEOUT
+
+
+def test_a_helper_that_a_killed_run_left_makes_way_for_the_next(host: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    vm_id = "5e1f0e2c-0000-4000-8000-000000000001"
+    host._connection.defineXML(f"<domain type='test'><name>web1</name><uuid>{vm_id}</uuid>{SHAPE}</domain>")
+    left = host._connection.createXML(f"<domain type='test'><name>{HELPER}</name>{SHAPE}</domain>", 0)
+    create = host._connection.createXML
+    monkeypatch.setattr(host._connection, "createXML", lambda text, _flags: create(text, 0))  # the driver has no flags
+    with host._helper(vm_id, ()) as helper:
+        assert helper.name() == left.name()
+        assert helper.UUIDString() != left.UUIDString()
+    host._end_helper(HELPER)  # there is none any more
+
+
+def test_a_domain_of_that_name_that_is_defined_is_somebody_elses(host: Any) -> None:
+    theirs = host._connection.defineXML(f"<domain type='test'><name>{HELPER}</name>{SHAPE}</domain>")
+    theirs.create()
+    host._end_helper(HELPER)
+    assert theirs.isActive()

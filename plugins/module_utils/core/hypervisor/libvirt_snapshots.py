@@ -217,12 +217,26 @@ class LibvirtSnapshots(LibvirtGuests, LibvirtStorage):
         kind = domain_of(self._domain(vm_id).XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE)).type
         disks = {disk_target(number): (merge.top, "qcow2") for number, merge in enumerate(merges)}
         flags = libvirt.VIR_DOMAIN_START_PAUSED | libvirt.VIR_DOMAIN_START_AUTODESTROY
-        helper = self._connection.createXML(new_helper(f"ablestack-merge-{vm_id[:8]}", kind, disks), flags)
+        name = f"ablestack-merge-{vm_id[:8]}"
+        self._end_helper(name)
+        helper = self._connection.createXML(new_helper(name, kind, disks), flags)
         try:
             yield helper
         finally:
             with suppress(libvirt.libvirtError):
                 helper.destroy()
+
+    def _end_helper(self, name: str) -> None:
+        """One of a run that was killed: it ends with its connection, but not at once, and not where the daemon has
+        restarted since. The merge it was at begins again.
+        """
+        try:
+            left = self._connection.lookupByName(name)
+            if not left.isPersistent():  # else it is somebody's domain
+                left.destroy()
+        except libvirt.libvirtError as error:
+            if not code_of(error, "NO_DOMAIN", "OPERATION_INVALID"):  # it has just ended
+                raise
 
     def _merge(self, domain: Any, target: str, merge: Merge) -> None:
         self._end_job(domain, target)  # that a killed run left

@@ -46,8 +46,7 @@ def site(clean_lab: Lab) -> dict[str, Any]:
 def accounted(clean_lab: Lab, site: dict[str, Any]) -> Iterator[None]:
     """After every test everything is accounted for, and the next one finds nothing of it."""
     yield
-    with closing(clean_lab.connect("h1")) as connection:
-        assert audit(clean_lab, "h1", connection) == []
+    assert audit(clean_lab, ["h1"]).problems == []
     for name in ("web1", "web2"):
         run(site, vm(name, state="expunged", forced=True, delete_data_disks="all"))
 

@@ -1,10 +1,10 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Random operations on a lab host with faults, from a seed: ./dev soak MINUTES [SEED]. Ends with an audit of the host.
+"""Random operations on two lab hosts with faults, from a seed: ./dev soak MINUTES [SEED]. Ends with an audit of both.
 
-Every task runs in a process of its own, as a module does. Three in five are disturbed: the process is killed, or
-libvirtd is, somewhere in its midst. Then the same task runs again, undisturbed, and once more, which must change
-nothing.
+Every task runs in a process of its own, as a module does. Three in five are disturbed: the process is killed, or the
+libvirtd of one host is, somewhere in its midst. Then the same task runs again, undisturbed, and once more, which must
+change nothing. After each turn all disks are read. The exit code is 1 where anything was found.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import select
 import signal
 import sys
 import time
@@ -24,16 +25,21 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import conftest
 from lab_tests.lab import Lab, wait_for
-from soak.host_audit import THEIRS, audit, put_theirs, theirs
+from soak.choices import HOSTS, NAMES, Turn, next_turn
+from soak.host_audit import Audit, audit, clear_state
+from soak.theirs import THEIRS, put_theirs, theirs
+from soak.words import Ledger
 
-from support.tasks import Task, network, snapshot, template, vm, volume
+from support.tasks import Task, network, template, vm
 from support.worlds import Controller
 
-HOST = "h1"
 COLLECTION = conftest.REPOSITORY  # which the import made known
-NAMES = ("one", "two")
-OUR_FAULT = ("Internal",)
-"""What no task may end with; a host that cannot be reached is no answer either where nothing was disturbed."""
+PATIENCE = 300
+"""Seconds after which a task counts for hung."""
+TRACEBACK = "Traceback"
+NEVER = (TRACEBACK, "died", "hung")
+"""What no task may end with; nor with these where nothing was disturbed:"""
+NOT_CALM = ("Internal", "HostUnavailable")
 REPEATS = ("restarted", "reinstalled", "reverted")
 
 
@@ -43,59 +49,79 @@ class Soak:
     def __init__(self, seed: int) -> None:
         self.random = random.Random(seed)
         self.lab = Lab()
-        self.lab.up(1)
-        self.lab.wipe(HOST)
+        self.lab.up(len(HOSTS))
+        self.lab.wipe(*HOSTS)
+        for host in HOSTS:
+            clear_state(self.lab, host)  # undefining leaves some of it behind
         self.catalog = self.lab.catalog(
+            len(HOSTS),
             compute_offerings={"tiny": {"cpu": 1, "memory": 96}, "free": {"custom": True}},
             settings={"cpu_overprovisioning": 50, "stop_timeout": 20, "max_vm_snapshots": 4},
         )
-        self.counts: Counter[str] = Counter()
+        for host, uri in zip(self.catalog["hosts"], ("qemu+tls://h1/system", "qemu+ssh://root@h2/system")):
+            host.update(pool="shared", shared_pools=["shared"], migration_uri=uri)
+        self.ledger = Ledger(self.lab, HOSTS)
+        self.turns = 0
+        self.operations: Counter[str] = Counter()
+        self.disturbed: Counter[str] = Counter()
+        self.outcomes: Counter[str] = Counter()
+        self.other: Counter[str] = Counter()
+        self.last = Audit()
         self.problems: list[str] = []
 
     def prepare(self) -> None:
         self.settled(network("lan", cidr="10.77.0.0/24"))
         self.settled(template("tiny", src=str(self.lab.tiny), format="qcow2"))
-        with closing(self.lab.connect(HOST)) as connection:
-            put_theirs(connection)
-            self.theirs = theirs(connection)
+        self.theirs = {}
+        for host in HOSTS:
+            with closing(self.lab.connect(host)) as connection:
+                put_theirs(self.lab, host, connection)
+                self.theirs[host] = theirs(self.lab, host, connection)
 
     def run(self, minutes: float) -> None:
         end = time.monotonic() + minutes * 60
         while time.monotonic() < end:
-            self.turn(self.random.choice(self.tasks()))
-            if sum(self.counts[kind] for kind in ("calm", "killed", "daemon")) % 20 == 0:
+            self.turn(next_turn(self.random, self.lab.tiny))
+            if self.turns % 20 == 0:
                 self.look()
         self.look()
 
-    def turn(self, task: Task) -> None:
+    def turn(self, turn: Turn) -> None:
         """The task, disturbed or not; again; and once more."""
-        fault = self.random.choice(("calm", "calm", "killed", "killed", "daemon"))
-        delay = self.random.uniform(0.02, 0.5)
-        self.counts[fault] += 1
-        self.counts[task.module] += 1
-        told = self.child(task, fault, delay)
-        say = f"{task.module} {json.dumps(task.options)} {fault} {delay:.2f}: {told}"
+        self.turns += 1
+        task = turn.task
+        self.operations[task.module] += 1
+        self.disturbed[turn.fault] += 1
+        told = self.child(task, turn)
+        where = f" on {turn.host}" if turn.fault == "daemon" else ""
+        say = f"{self.turns}: {task.module} {json.dumps(task.options)} {turn.fault}{where} {turn.delay:.2f}: {told}"
         print(say, flush=True)
-        if fault == "calm" and not self.is_honest(told):
-            self.problems.append(say)
-        if fault != "calm":
+        if told.get("code") in (NEVER if turn.fault != "calm" else (*NEVER, *NOT_CALM)):
+            self.problem(say)
+        if turn.fault != "calm":
             told = self.settled(task)
-        if told.get("code") or task.options.get("state") in REPEATS:
-            return
-        again = self.settled(task)
-        if again.get("code") or again.get("changed"):
-            self.problems.append(f"not at rest: {task.module} {task.options}: {told}, then {again}")
+        if not told.get("code") and task.options.get("state") not in REPEATS:
+            again = self.settled(task)
+            if again.get("code") or again.get("changed"):
+                self.problem(f"not at rest: {task.module} {task.options}: {told}, then {again}")
+        for found in self.ledger.check(task, told):
+            self.problem(f"{found} after {say}, then {told}")
+        if turn.word:
+            self.other["words written"] += self.ledger.write(turn.word)
+
+    def problem(self, text: str) -> None:
+        if text in self.problems:
+            return  # one that stays is found by every audit
+        self.problems.append(text)
+        print(f"soak: PROBLEM {text}", flush=True)
 
     def settled(self, task: Task) -> dict[str, Any]:
-        told = self.child(task, "calm", 0)
-        if not self.is_honest(told):
-            self.problems.append(f"{task.module} {task.options}: {told}")
+        told = self.child(task, None)
+        if told.get("code") in (*NEVER, *NOT_CALM):
+            self.problem(f"{task.module} {task.options}: {told}")
         return told
 
-    def is_honest(self, told: dict[str, Any]) -> bool:
-        return told.get("code") not in (*OUR_FAULT, "HostUnavailable", "died")
-
-    def child(self, task: Task, fault: str, delay: float) -> dict[str, Any]:
+    def child(self, task: Task, turn: Turn | None) -> dict[str, Any]:
         """What came of the task in a process of its own."""
         reader, writer = os.pipe()
         pid = os.fork()
@@ -106,18 +132,27 @@ class Soak:
                 out.flush()
             os._exit(0)
         os.close(writer)
-        timer = Timer(delay, self.kill_daemon if fault == "daemon" else lambda: os.kill(pid, signal.SIGKILL))
+        fault, killed = (turn.fault if turn else "calm"), "died"
+        if turn and fault == "killed":
+            timer, killed = Timer(turn.delay, os.kill, (pid, signal.SIGKILL)), "killed"
+        else:
+            timer = Timer(turn.delay if turn else 0, self.kill_daemon, (turn.host if turn else HOSTS[0],))
         if fault != "calm":
             timer.start()
         with os.fdopen(reader) as answer:
+            if not select.select([answer], [], [], PATIENCE)[0]:
+                os.kill(pid, signal.SIGKILL)
+                killed = "hung"
             text = answer.read()
         timer.cancel()
         os.waitpid(pid, 0)
-        if fault == "daemon":
+        if turn and fault == "daemon":
             if timer.is_alive():
                 timer.join()
-            self.wait_daemon()
-        return dict(json.loads(text)) if text else {"code": "killed" if fault == "killed" else "died"}
+            self.wait_daemon(turn.host)
+        told = dict(json.loads(text)) if text else {"code": killed}
+        self.outcomes[told.get("code") or ("changed" if told["changed"] else "unchanged")] += 1
+        return told
 
     def work(self, task: Task) -> dict[str, Any]:
         from ansible_collections.ablestack.kvm.plugins.module_utils.core.hypervisor.connection import open_host
@@ -129,84 +164,50 @@ class Soak:
             outcome = task.run(Controller(Infrastructure(read_catalog(self.catalog), open_host), {}))
         except AblestackError as error:
             return {"code": error.code.value, "msg": error.sentence, "libvirt": str(error.details.get("libvirt", ""))}
-        except Exception as error:  # noqa: BLE001 - told as what it is: a traceback
-            return {"code": "Internal", "msg": f"{type(error).__name__}: {error}"}
+        except Exception as error:  # noqa: BLE001 - told as what it is
+            return {"code": TRACEBACK, "msg": f"{type(error).__name__}: {error}"}
         return {"changed": outcome.changed}
 
-    def kill_daemon(self) -> None:
-        self.lab.host(HOST, "sh", "-c", "kill -9 $(cat /run/libvirtd.pid); sleep 0.1; libvirtd -d -l", check=False)
+    def kill_daemon(self, host: str) -> None:
+        self.other["daemon restarts"] += 1
+        self.lab.host(host, "sh", "-c", "kill -9 $(cat /run/libvirtd.pid); sleep 0.1; libvirtd -d -l", check=False)
 
-    def wait_daemon(self) -> None:
+    def wait_daemon(self, host: str) -> None:
         def answers() -> bool:
             try:
-                with closing(self.lab.connect(HOST)) as connection:
-                    return connection.isAlive() == 1
+                with closing(self.lab.connect(host)) as connection:
+                    return bool(connection.isAlive())
             except Exception:  # noqa: BLE001 - whatever it is, it does not answer yet
                 return False
 
-        wait_for(answers, 30, "libvirtd")
+        wait_for(answers, 60, f"libvirtd of {host}")
 
     def look(self) -> None:
         """Ends what was left open by tasks that nobody runs again, and accounts for everything."""
         for name in NAMES:
-            self.settled(vm(name, state="present"))
-        with closing(self.lab.connect(HOST)) as connection:
-            found = audit(self.lab, HOST, connection)
-            self.problems += found
-            if theirs(connection) != self.theirs:
-                self.problems.append(f"{THEIRS} is not what it was")
-        self.counts["audits"] += 1
+            self.settled(vm(name, labels={"audit": str(self.turns)}))
+        self.last = audit(self.lab, HOSTS)
+        for problem in self.last.problems:
+            self.problem(problem)
+        for host in HOSTS:
+            with closing(self.lab.connect(host)) as connection:
+                now = theirs(self.lab, host, connection)
+            for what, before in self.theirs[host].items():
+                if now[what] != before:
+                    self.problem(f"{host}: the {what} of {THEIRS} was {before!r}, and is {now[what]!r}")
+        self.other["audits"] += 1
 
-    def tasks(self) -> list[Task]:
-        """Whatever might be asked next; much of it will be refused, which is an answer too."""
-        name, rng = self.random.choice(NAMES), self.random
-        deploy: dict[str, Any] = {
-            "template": "tiny",
-            "compute_offering": "tiny",
-            "networks": [{"name": "lan", "ip": f"10.77.0.{10 + NAMES.index(name)}"}, "default"],
-            "data_disks": [{"name": f"{name}-{n}", "size": "64MiB"} for n in range(rng.randrange(3))],
-            "boot_type": "uefi" if rng.random() < 0.3 else "bios",
-            "autostart": rng.random() < 0.3,
+    def summary(self) -> list[str]:
+        parts = {
+            "operations": self.operations,
+            "disturbed": self.disturbed,
+            "outcomes by task run": self.outcomes,
+            "besides": self.other + Counter({"disks compared": self.ledger.compared}),
+            "accounted for at the end": self.last.counts,
         }
-        label = {"n": str(rng.randrange(100))}
-        shot = f"s{rng.randrange(3)}"
-        there = [
-            vm(name, state="started"),
-            vm(name, state="stopped", forced=True),
-            vm(name, state="restarted", forced=True),
-            vm(name, state="destroyed", forced=True),
-            vm(name, state="recovered"),
-            vm(name, state="expunged", forced=True, delete_data_disks=rng.choice(["none", "all"])),
-            vm(name, state="reinstalled", forced=True),
-            vm(name, labels=label, user_data=f"#!/bin/sh\necho {label}\n"),
-            vm(name, compute_offering="free", cpu=rng.choice([1, 2]), memory=160, allow_restart=True, forced=True),
-            vm(name, state="stopped", forced=True, root_disk_size=rng.choice(["1GiB", "2GiB"])),
-            vm(name, tpm=False, networks=["default"], state="stopped", forced=True),
+        return [
+            f"{what}: " + ", ".join(f"{n} {kind}" for kind, n in counts.most_common()) for what, counts in parts.items()
         ]
-        shots = [
-            Task("snapshot", {**snapshot(shot, state, **more).options, "vm": name})
-            for state, more in (
-                ("present", {}),
-                ("present", {"memory": True, "quiesce": "false"}),
-                ("absent", {}),
-                ("reverted", {}),
-            )
-        ]
-        disk = f"{name}-{rng.randrange(3)}"
-        disks = [
-            volume("spare", size=rng.choice(["64MiB", "128MiB"])),
-            volume("spare", state="absent"),
-            volume(disk, state="absent"),
-            vm(name, state="stopped", forced=True, data_disks=[{"name": "spare", "size": "128MiB"}]),
-            vm(name, state="stopped", forced=True, data_disks=[{"name": disk, "size": "64MiB"}]),
-        ]
-        others = [
-            template("copy", src=str(self.lab.tiny), format="qcow2"),
-            template("copy", state="absent"),
-            network("lan", cidr="10.77.0.0/24", labels=label),
-            Task("expunge", {}),
-        ]
-        return [*[vm(name, **deploy)] * 8, *there, *there, *shots, *shots, *disks, *others]
 
 
 def main() -> int:
@@ -216,7 +217,9 @@ def main() -> int:
     soak = Soak(seed)
     soak.prepare()
     soak.run(minutes)
-    print(f"soak: {dict(soak.counts)}")
+    print(f"soak: {minutes:g} minutes, seed {seed}, {soak.turns} turns on {len(HOSTS)} hosts")
+    for line in soak.summary():
+        print(f"soak: {line}")
     for problem in soak.problems:
         print(f"soak: PROBLEM {problem}")
     print(f"soak: {len(soak.problems)} problems (seed {seed})")

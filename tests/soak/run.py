@@ -145,7 +145,7 @@ class Soak:
                 killed = "hung"
             text = answer.read()
         timer.cancel()
-        os.waitpid(pid, 0)
+        self.other["kills"] += os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -signal.SIGKILL
         if turn and fault == "daemon":
             if timer.is_alive():
                 timer.join()
@@ -200,9 +200,9 @@ class Soak:
     def summary(self) -> list[str]:
         parts = {
             "operations": self.operations,
-            "disturbed": self.disturbed,
+            "meant to be": self.disturbed,
             "outcomes by task run": self.outcomes,
-            "besides": self.other + Counter({"disks compared": self.ledger.compared}),
+            "done": self.other + Counter({"disks compared": self.ledger.compared}),
             "accounted for at the end": self.last.counts,
         }
         return [

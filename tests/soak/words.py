@@ -32,9 +32,10 @@ Words = dict[str, str]
 class Ledger:
     """What each disk reads, and has to read when its VM goes back to a snapshot."""
 
-    def __init__(self, lab: Lab, hosts: Sequence[str]) -> None:
+    def __init__(self, lab: Lab, hosts: Sequence[str], folder: str = SHARED) -> None:
         self.lab = lab
         self.hosts = hosts
+        self.folder = folder  # of the pool that all of them have
         self.now: Words = {}
         self.kept: dict[tuple[str, str], Words] = {}
         self.compared = 0
@@ -57,7 +58,7 @@ class Ledger:
         """What is wrong with the disks after a task that ended so; afterwards they count for right."""
         domains = [domain for domain in self._domains() if domain.record]
         disks = {key: (domain, path) for domain in domains for key, path in _disks(domain).items()}
-        free = {key: f"{SHARED}/{key}" for key in self._free() if key not in disks}
+        free = {key: f"{self.folder}/{key}" for key in self._free() if key not in disks}
         reads = self._read(disks, free)
         found = [f"{key} cannot be read" for key in (*disks, *free) if key not in reads]
         for key, word in reads.items():
@@ -116,7 +117,8 @@ class Ledger:
         return found
 
     def _free(self) -> list[str]:
-        return [path.name for path in (self.lab.run / "shared").iterdir() if data_disk_of(path.name)]
+        listed = self.lab.host(self.hosts[0], "ls", self.folder).stdout.split()
+        return [name for name in listed if data_disk_of(name)]
 
     def _read(self, disks: dict[str, tuple[Domain, str]], free: dict[str, str]) -> Words:
         """What could be read of them."""

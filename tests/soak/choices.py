@@ -89,4 +89,5 @@ def _tasks(rng: random.Random, image: Path) -> list[Task]:
         network("extra", state="absent"),
         Task("expunge", {}),
     ]
-    return [*[vm(name, **deploy)] * 8, *there, *there, *moves, *moves, *shots, *shots, *disks, *others]
+    back = [vm(name, **deploy)] * 12 + [vm(name, state="recovered")] * 2
+    return [*back, *there, *there, *moves, *moves, *moves, *shots, *shots, *disks, *others]

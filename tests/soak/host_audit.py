@@ -131,9 +131,9 @@ def audit(lab: Lab, hosts: Sequence[str]) -> Audit:
     return found
 
 
-def _chains(lab: Lab, host: str, paths: set[str]) -> dict[str, list[str]]:
+def _chains(lab: Lab, host: str, paths: set[str], options: str = "") -> dict[str, list[str]]:
     """By image the files that it consists of, itself first; those that cannot be read are not in it."""
-    script = 'for path; do qemu-img info -U --backing-chain --output=json "$path" && echo; done'
+    script = f'for path; do qemu-img info -U --backing-chain {options} --output=json "$path" && echo; done'
     text = lab.host(host, "sh", "-c", script, "sh", *sorted(paths), check=False).stdout.strip()
     found, decoder = {}, json.JSONDecoder()
     while text:
@@ -201,7 +201,7 @@ def _volumes(
         names = set(pool.listVolumes())
         counts["volumes"] += len(names)
         data = {f"{folder}/{name}" for name in names if data_disk_of(name)}
-        chains = _chains(lab, host, data)
+        chains = _chains(lab, host, data, "-f qcow2")
         for name in sorted(names):
             path = f"{folder}/{name}"
             is_needed = (path if folder == SHARED else f"{host}:{path}") in needed
@@ -211,7 +211,7 @@ def _volumes(
             elif data_disk_of(name):
                 counts["data disks that no VM has"] += f"{pool.name()}/{name}" not in held
                 if len(chains.get(path, ())) != 1:
-                    yield f"data disk {path} is torn: {chains.get(path)}"
+                    yield f"data disk {path} is torn, or stands on another image: {chains.get(path, [])}"
             elif template_of(name):
                 yield from _template(lab, host, connection, pool, folder, template_of(name), names)
             else:

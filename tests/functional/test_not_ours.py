@@ -75,6 +75,7 @@ VOLUME = task(
     {"name": pick(("spare", "mine", "loose", "foreign", "extra")), "host": HOSTS},
     state=pick(("present", "absent", "detached")),
     size=pick(("1", "2", "4")),
+    pool=pick(("default", "others")),
 )
 PLUGGED = task(
     "volume",
@@ -112,7 +113,13 @@ FLEET = task(
     state=pick(("present", "stopped", "destroyed")),
 )
 EXPUNGE = task("expunge", {})
-ANY = st.one_of(VM, VM, VM, SNAPSHOT, VOLUME, PLUGGED, NETWORK, TEMPLATE, FLEET, EXPUNGE)
+POOL = st.builds(
+    lambda name, more, hosts: ("ablestack_pool", {**name, **more, "hosts": hosts}),
+    pick(({"name": "others"}, {"name": "default"}, {"name": "vms", "path": "/srv/vms"}, {"name": "x", "path": "/srv"})),
+    pick(({}, {"autostart": True}, {"autostart": False}, {"path": "/pools/others"})),
+    pick((["kvm01"], ["kvm02"], ["kvm01", "kvm02"])),
+)
+ANY = st.one_of(VM, VM, VM, SNAPSHOT, VOLUME, PLUGGED, NETWORK, TEMPLATE, FLEET, EXPUNGE, POOL, POOL)
 
 
 @settings(max_examples=SEQUENCES, suppress_health_check=list(HealthCheck))
@@ -121,11 +128,12 @@ def test_what_is_not_ours_stays_as_it_is(
     tasks: list[tuple[str, dict[str, Any]]], fuzz_case: Callable[[], None]
 ) -> None:
     world = site_in_use()
-    theirs = foreign_of(world)
     for module, params in tasks:
         fuzz_case()
+        named = params["name"] if module == "ablestack_pool" else ""
+        theirs = foreign_of(world, named)
         as_predicted(world, module, params)
-        assert foreign_of(world) == theirs, (module, params)
+        assert foreign_of(world, named) == theirs, (module, params)
 
 
 def as_predicted(world: World, name: str, params: dict[str, Any]) -> None:

@@ -17,6 +17,7 @@ from ansible_collections.ablestack.kvm.plugins.module_utils.core.usecase.volume 
 from ansible_collections.ablestack.kvm.plugins.module_utils.face.volume_options import volume_spec
 
 from .memory_state import MemoryDomain, MemoryState, MemoryVolume, qcow2_bytes
+from .site_audit import foreign
 from .worlds import World, make_world, put_template
 
 FOREIGN = "00000000-0000-4000-8000-00000000ffff"
@@ -26,11 +27,14 @@ ISO = bytes(0x8001) + b"CD001" + bytes(100)
 def site_in_use(hosts: int = 2) -> World:
     """web1 runs with a data disk and a fixed address, web2 is off and has a snapshot, gone is destroyed; `spare` is a
     volume of ours that belongs to nobody. Of others: a running domain `foreign` with a disk, the volume `loose`, the
-    network `default`.
+    network `default`, and the pool `others`, which is off on the second host.
     """
     world = make_world(hosts)
     put_template(world.pool, "disc", ISO, format="iso")
     put_foreign(world.state)
+    for state in world.states.values():
+        state.add_pool("others").active = state is world.state
+        state.pools["others"].volumes["their-data"] = MemoryVolume(b"theirs")
     base = {"template": "tiny", "compute_offering": "small", "wait": "none", "host": "kvm01"}
     mine = {
         "networks": (NicSpec("default"), NicSpec("lan", ip="10.10.10.50")),
@@ -70,19 +74,24 @@ def print_of(world: World) -> dict[str, Any]:
     return {name: _host(state) for name, state in world.states.items()}
 
 
-def foreign_of(world: World) -> dict[str, Any]:
-    """What is not ours, as data to compare."""
-    found = {}
-    for name, state in world.states.items():
-        found[name] = {
-            "domains": {key: _plain(row) for key, row in state.domains.items() if row.config.record is None},
-            "networks": {key: _plain(row.facts) for key, row in state.networks.items() if not row.facts.managed},
-            "volumes": {key: _plain(row) for key, row in state.pools["default"].volumes.items() if key in THEIRS},
-        }
-    return found
+THEIRS = {"foreign.qcow2", "loose", "vm-web1-00000000-root.qcow2", "vm-new1-00000000-seed.iso", "their-data"}
+POOLS = ("default", "others")
 
 
-THEIRS = {"foreign.qcow2", "loose", "vm-web1-00000000-root.qcow2", "vm-new1-00000000-seed.iso"}
+def foreign_of(world: World, named: str = "") -> list[str]:
+    """What is not ours, as it is to the letter: guests, networks as stored and as running, volumes, pools.
+
+    Of the pool that a task has `named`, whether it runs and starts at boot is left out: that is for the task to say.
+    """
+    rows = foreign(world)
+    for host, state in world.states.items():
+        for name in POOLS:
+            pool = state.pools[name]
+            rows.append(f"{host} {name} {pool.id} {pool.type} {pool.path} {pool.capacity} {pool.source}")
+            if name != named:
+                rows.append(f"{host} {name} active {pool.active} autostart {pool.autostart}")
+            rows += [f"{host} {name} {key} {row!r}" for key, row in sorted(pool.volumes.items()) if key in THEIRS]
+    return rows
 
 
 def _host(state: MemoryState) -> dict[str, Any]:

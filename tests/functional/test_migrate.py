@@ -323,6 +323,18 @@ def test_a_vm_that_is_off_is_started_on_the_host_that_is_named() -> None:
     assert again.writes == []
 
 
+@pytest.mark.parametrize("shared", [True, False])
+def test_what_cannot_be_started_elsewhere_is_not_changed_before(shared: bool) -> None:
+    world = site(shared=shared, start=False)
+    if shared:
+        rows(world)["kvm01"].snapshots = ("before",)
+    for check in (True, False):
+        controller = world.controller(check)
+        with pytest.raises(AblestackError, match="not moved" if shared else "not storage that it shares"):
+            vm(controller, name="web1", state="started", host="kvm02", group="other")
+        assert controller.writes == []
+
+
 def test_it_is_not_started_elsewhere_without_its_disks_nor_moved_while_it_runs() -> None:
     world = site(shared=False, start=False)
     controller = world.controller()

@@ -75,6 +75,12 @@ def move(infra: Infrastructure, spec: MigrateSpec, planned: VmFacts | None = Non
         return _moved(infra, spec, before, twin)
 
 
+def ensure_movable(infra: Infrastructure, spec: MigrateSpec, vm: VmFacts) -> None:
+    """Raises what would refuse the move of a VM as it is about to be, before anything of that is done."""
+    refuse_move(vm, infra.host(vm.host.name).snapshots(vm.id) if vm.record else ())
+    choose_target(infra, spec, vm, 0.0)
+
+
 def _moved(infra: Infrastructure, spec: MigrateSpec, before: VmFacts, twin: VmFacts | None) -> Moved:
     vm, changed = before, False
     changes: tuple[Change, ...] = ()

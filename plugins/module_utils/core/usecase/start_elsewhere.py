@@ -16,7 +16,7 @@ from ..model.vm_spec import VmSpec
 from ..model.vm_view import diff_view, restart_required, vm_view
 from .infrastructure import Infrastructure
 from .locate import Located, locate_settled
-from .migrate import move
+from .migrate import ensure_movable, move
 from .vm import apply_located, carry_out, plan_task, waited
 
 
@@ -45,12 +45,14 @@ def start_elsewhere(infra: Infrastructure, spec: VmSpec, located: Located) -> tu
     before, changed = located.existing, False
     changes: list[dict[str, Any]] = []
     changed_vm = None
+    wanted = MigrateSpec(spec.name, spec.id, spec.host or "", start=True)
     if before and before.phase is not Phase.MIGRATING:
         here = replace(spec, state="present", start=False, host=UNSET, zone=UNSET, pod=UNSET, cluster=UNSET)
         task = plan_task(infra, here, located)
+        if task.plan.changed and task.plan.predicted:
+            ensure_movable(infra, wanted, task.plan.predicted)
         changed_vm = carry_out(infra, task)
         changes, changed = [change.as_dict() for change in task.plan.changes], task.plan.changed
-    wanted = MigrateSpec(spec.name, spec.id, spec.host or "", start=True)
     moved = move(infra, wanted, changed_vm if infra.check else None)
     vm = moved.after
     outcome = Outcome(

@@ -18,7 +18,7 @@ from typing import Any, Callable
 
 import pytest
 from lab_tests.lab import Lab, wait_for
-from soak.host_audit import audit
+from soak.host_audit import audit, clear_state
 
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.hypervisor.connection import open_host
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.catalog_reader import read_catalog
@@ -35,6 +35,7 @@ OFF = {**WEB, "start": False}
 @pytest.fixture(scope="module")
 def site(clean_lab: Lab) -> dict[str, Any]:
     """The catalog of h1 alone, whose template is there."""
+    clear_state(clean_lab, "h1")
     catalog = clean_lab.catalog(
         compute_offerings={"tiny": {"cpu": 1, "memory": 96}}, settings={"cpu_overprovisioning": 20}
     )

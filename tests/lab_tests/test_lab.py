@@ -92,6 +92,19 @@ def test_controller_reaches_hosts(lab: Lab, transport: str) -> None:
     assert lab.host("ctl", "virsh", "-c", transport, "hostname").stdout.strip() == "h1"
 
 
+def test_what_a_host_knows_of_qemu_it_keeps(lab: Lab) -> None:
+    """Where its guests cannot open /dev/kvm, it asks QEMU anew at every call: seconds for each VM."""
+
+    def known() -> dict[Path, int]:
+        lab.host("h1", "virsh", "domcapabilities", "--virttype", "qemu")
+        found = lab.run.glob("h1/cache/qemu/capabilities/*.xml")
+        return {path: path.stat().st_mtime_ns for path in found}
+
+    before = known()
+    assert before
+    assert known() == before
+
+
 def test_nothing_of_a_host_shows_outside(lab: Lab) -> None:
     lab.host("h1", "touch", "/etc/only-h1", "/root/only-h1", "/srv/only-h1", "/var/only-h1")
     assert not [path for path in ("/etc", "/root", "/srv", "/var") if Path(path, "only-h1").exists()]

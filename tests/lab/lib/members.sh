@@ -29,6 +29,7 @@ run_host() { # hN
   isolate "$host"
   install_keys "$host"
   own_folders "$host"
+  own_kvm
   share_folder
   join_networks "$host"
   configure_libvirt "$host"
@@ -41,6 +42,15 @@ run_host() { # hN
   define_pool local /srv/local
   define_pool shared /srv/shared
   serve "$host"
+}
+
+# With the group that guests run in: where the machine's has another, libvirtd finds at every call that what it knows of
+# QEMU cannot be right, and asks QEMU again, which takes seconds.
+own_kvm() {
+  [ -c /dev/kvm ] || return 0
+  mknod -m 660 /run/kvm c 10 232
+  chown root:kvm /run/kvm
+  mount --bind /run/kvm /dev/kvm
 }
 
 # libvirt's own folders bypass the overlay of /var: disks, memory images and sockets belong on a plain file system.

@@ -30,9 +30,9 @@ def extract_template(infra: Infrastructure, spec: TemplateSpec, hosts: Iterable[
     host, copy, template = _first_ready(infra, spec, hosts)
     dest = _destination(str(spec.dest), template)
     same = _is_same(dest, template)
+    view = template_view([copy], on_host(host, copy).used_by)  # before, so that what fails leaves dest as it was
     if not same and not infra.check:
         _fetch(host, template, dest)
-    view = template_view([copy], on_host(host, copy).used_by)
     after = {"dest": dest, "checksum": template.checksum}
     return Outcome(not same, after if same else {}, after, {"template": view, "dest": dest})
 

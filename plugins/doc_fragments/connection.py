@@ -21,8 +21,9 @@ options:
       - The infrastructure and what is offered on it, as plain data.
       - V(hosts) is required. Each entry has V(name) and V(uri), and may have V(zone), V(pod), V(cluster) (each
         V(default) when left out), V(tags), V(state) (V(enabled), V(disabled) or V(maintenance)), V(pool) and
-        V(template_pool) (libvirt storage pools), V(virt_type) (V(auto), V(kvm) or V(qemu)), V(cpu_mode) and
-        V(migration_uri) (how other hosts reach it, where not by V(uri)).
+        V(template_pool) (libvirt storage pools), V(shared_pools) (those that hold the same files on every host that
+        names them so), V(virt_type) (V(auto), V(kvm) or V(qemu)), V(cpu_mode) and V(migration_uri) (how other hosts
+        reach it, where not by V(uri)).
       - V(compute_offerings), V(disk_offerings), V(ssh_key_pairs), V(affinity_groups) and V(settings) are optional.
       - An unknown key is an error that names the nearest valid one.
       - Set it once for all modules, in C(module_defaults) of the group C(ablestack.kvm.ablestack).

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,8 @@ import pytest
 import yaml
 
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.catalog import HostSpec
-from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.errors import Code
+from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.catalog_reader import read_catalog
+from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.errors import AblestackError, Code
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.plan_parts import Change
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.vm import (
     DiskConfig,
@@ -27,6 +30,9 @@ from ansible_collections.ablestack.kvm.plugins.module_utils.face.vm_options impo
 
 PLUGINS = "ansible_collections.ablestack.kvm.plugins"
 MODULES = sorted(path.stem for path in (Path(__file__).parents[2] / "plugins/modules").glob("ablestack_*.py"))
+
+
+DOCS = Path(__file__).parents[2] / "docs"
 
 
 class Called(Exception):  # noqa: N818
@@ -163,3 +169,20 @@ def test_what_is_returned_of_a_vm_is_documented_field_by_field() -> None:
 def test_what_is_returned_of_a_change_is_documented() -> None:
     documented = yaml.safe_load(module("ablestack_vm").RETURN)["changes"]["contains"]
     assert set(documented) == set(Change("cpu", 1, 2).as_dict())
+
+
+def test_the_keys_of_a_host_are_the_same_wherever_they_are_told() -> None:
+    keys = {field.name for field in dataclasses.fields(HostSpec)}
+    with pytest.raises(AblestackError) as refused:
+        read_catalog({"hosts": [{"name": "a", "uri": "qemu:///system", "no such key at all": 1}]})
+    assert refused.value.code is Code.INVALID_INPUT
+    for key in keys:  # the reader knows each: a wrong value is refused as that, and not as a key that there is not
+        with pytest.raises(AblestackError, match=key):
+            read_catalog({"hosts": [{"name": "a", "uri": "qemu:///system", key: {"no": "value"}}]})
+    section = (DOCS / "catalog.md").read_text(encoding="utf-8").partition("## hosts\n")[2].partition("\n#")[0]
+    assert set(re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE)) == keys
+    (told,) = [
+        line for line in fragment("ablestack.kvm.connection")["options"]["catalog"]["description"] if "V(hosts)" in line
+    ]
+    values = {"hosts", "default", "enabled", "disabled", "maintenance", "auto", "kvm", "qemu"}
+    assert set(re.findall(r"V\((\w+)\)", told)) - values == keys

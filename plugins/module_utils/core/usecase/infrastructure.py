@@ -27,7 +27,7 @@ class Infrastructure:
     def __init__(self, catalog: Catalog, open_host: Opener, check: bool = False) -> None:
         self.catalog = catalog
         self.check = check
-        self._open = open_host
+        self._open = self._open_more = open_host
         self._hosts: dict[str, Host | AblestackError] = {}
         self._more: list[Host] = []
         self._locks = {spec.name: Lock() for spec in catalog.hosts}
@@ -47,21 +47,21 @@ class Infrastructure:
 
     def narrowed(self, spec: HostSpec) -> Infrastructure:
         """The same connections seen through a catalog of one host, for work that concerns no other."""
-        narrow = Infrastructure(replace(self.catalog, hosts=(spec,)), self._open, self.check)
-        narrow._hosts, narrow._locks = self._hosts, self._locks
-        narrow._promised, narrow._promising = self._promised, self._promising
-        return narrow
+        return self._view(Infrastructure(replace(self.catalog, hosts=(spec,)), self._open, self.check))
 
     def checking(self) -> Infrastructure:
         """The same connections, for work that only says what it would do."""
-        seen = Infrastructure(self.catalog, self._open, check=True)
-        seen._hosts, seen._locks, seen._more = self._hosts, self._locks, self._more
-        seen._promised, seen._promising = self._promised, self._promising
-        return seen
+        return self._view(Infrastructure(self.catalog, self._open, check=True))
 
     def through(self, glass: Opener) -> Infrastructure:
         """The same hosts, each as `glass` shows it; the connections stay ours to close."""
-        seen = Infrastructure(self.catalog, glass, self.check)
+        return self._view(Infrastructure(self.catalog, glass, self.check), through=True)
+
+    def _view(self, seen: Infrastructure, through: bool = False) -> Infrastructure:
+        """It opens more connections as we do, and all of them are closed with ours."""
+        if not through:
+            seen._hosts, seen._locks = self._hosts, self._locks
+        seen._open_more, seen._more = self._open_more, self._more
         seen._promised, seen._promising = self._promised, self._promising
         return seen
 
@@ -89,7 +89,7 @@ class Infrastructure:
 
     def another(self, name: str) -> Host:
         """One more connection to that host, for calls that may hang and must not hold up the others."""
-        host = self._open(self.catalog.host(name))
+        host = self._open_more(self.catalog.host(name))
         self._more.append(host)
         return host
 

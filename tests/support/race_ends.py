@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from pathlib import Path
 from typing import Callable
@@ -137,6 +138,18 @@ def one_image(world: World, results: list[Result]) -> None:
 def gone_or_used(there: bool, world: World, results: list[Result]) -> None:
     """What a VM uses is there; where it is gone there is no VM. One or the other has come true, for one who says so."""
     assert states(world) == (Counter(running=1) if there else Counter())
+    assert changed(results) >= 1
+
+
+def replaced_or_used(world: World, results: list[Result]) -> None:
+    """A VM that is there stands on the image that it was made for, and nobody says that he did what he did not."""
+    image = world.pool.volumes["tmpl-t.qcow2"].content
+    assert image in (Path(IMAGE).read_bytes(), Path(OTHER).read_bytes())
+    assert states(world) in (Counter(running=1), Counter())
+    assert states(world) or image == Path(OTHER).read_bytes()
+    for domain in world.state.domains.values():
+        if domain.config.record:
+            assert domain.config.record.template_checksum.endswith(hashlib.sha256(image).hexdigest())
     assert changed(results) >= 1
 
 

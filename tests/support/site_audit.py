@@ -121,6 +121,7 @@ def _volumes(state: MemoryState, needed: set[int]) -> None:
     for pool in state.pools.values():
         for name, volume in pool.volumes.items():
             assert not volume.building
+            assert not name.endswith(".deleting"), f"{name} says that somebody is still deleting a disk"
             stands = not volume.backing or state.volume_at(volume.backing) is not None
             assert stands, f"{name} stands on {volume.backing}, which is gone"
             if name.startswith("vm-"):

@@ -88,6 +88,11 @@ def data_disk_of(volume: str) -> str:
     return found.group(1) if found else ""
 
 
+def tombstone(disk_name: str) -> str:
+    """The volume that stands beside a data disk while it is being deleted: no disk's name ends so."""
+    return f"vol-{disk_name}.deleting"
+
+
 def template_image(name: str, image_format: str) -> str:
     """The volume of a template's image."""
     return f"{TEMPLATE_PREFIX}{name}.{image_format}"
@@ -96,6 +101,11 @@ def template_image(name: str, image_format: str) -> str:
 def template_descriptor(name: str) -> str:
     """The volume of a template's descriptor."""
     return f"{TEMPLATE_PREFIX}{name}.json"
+
+
+def template_tombstone(name: str) -> str:
+    """The volume that stands beside a descriptor while it is being deleted."""
+    return f"{TEMPLATE_PREFIX}{name}.deleting"
 
 
 def template_volumes(name: str) -> tuple[str, ...]:

@@ -21,11 +21,14 @@ Groups = Iterable[tuple[str, ...]]
 
 @dataclass(frozen=True)
 class CopyImage(Step):
-    """Brings the image to the host, and then its descriptor. The template's checksum is empty until that is done."""
+    """Brings the image to the host, and then its descriptor. The template's checksum is empty until that is done.
+
+    `replaces` is what is Ready there and goes.
+    """
 
     host: str
     template: Template
-    replaces: bool = False
+    replaces: TemplateCopy | None = None
 
 
 @dataclass(frozen=True)
@@ -141,7 +144,7 @@ def plan_present(
             refusals += _obstacles(spec, on, source)
             wanted = _made(spec, known[0] if known else None, source, now)
             refusals += _unsuitable(spec, wanted)
-            steps.append(CopyImage(name, wanted, replaces=on.copy.ready))
+            steps.append(CopyImage(name, wanted, replaces=on.copy if on.copy.ready else None))
         predicted.append(replace(on.copy, template=wanted, ready=True, reason=""))
     warnings = []
     if not source.exists and not any(isinstance(step, CopyImage) for step in steps):

@@ -20,11 +20,13 @@ from threading import Event, Thread
 
 from ..hypervisor.port import Host
 from ..model.errors import AblestackError, Code
+from ..model.naming import data_disk_of, tombstone
 from ..model.values import time_text
 from ..model.vm import Hold, Mark, VmFacts
 from .layering import with_snapshots
 from .owner import current_owner, is_abandoned
 from .query import every_vm
+from .tombstone import await_burial
 
 _PATIENCE = 30.0  # seconds to wait for others
 _PAUSE = 0.2  # seconds, at the least, between two attempts
@@ -143,7 +145,9 @@ def ensure_free(host: Host, vm: VmFacts, volumes: Collection[str], lenders: Coll
     `lenders` are the ids of destroyed VMs that give theirs up.
     """
     for volume in volumes:
-        if not host.volume_path(*volume.split("/", 1)):
+        pool, name = volume.split("/", 1)
+        await_burial(host, pool, tombstone(data_disk_of(name)))
+        if not host.fresh_volume(pool, name):
             raise _conflict(vm, f"volume '{volume}' was deleted meanwhile")
     for other in every_vm(host, tuple(ref for ref in host.domains() if ref.id not in (vm.id, *lenders))):
         claimed = volumes_of(other)

@@ -55,13 +55,14 @@ def survey_home(infra: Infrastructure, host: Host, spec: VmSpec, vm: VmFacts, ne
         template, template_path = find_image(host, needs.template, "template")
     if needs.firmware:
         check_boot(host.spec, facts, spec, template)
-    _iso, iso_path = find_image(host, needs.iso, "ISO")
+    iso, iso_path = find_image(host, needs.iso, "ISO")
     pools = _pools(host, needs, infra.catalog)
     site = Site(
         host=facts,
         pool=pools.get(needs.root_pool or host.spec.pool, nothing),
         template=template,
         template_path=template_path,
+        iso=iso,
         iso_path=iso_path,
         pools=pools,
         snapshots=host.snapshots(vm.id) if needs.snapshots else (),

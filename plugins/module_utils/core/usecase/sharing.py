@@ -109,5 +109,10 @@ def require_free_elsewhere(infra: Infrastructure, host: Host, vm: VmFacts, volum
                     raise given_meanwhile(vm, key, other)
 
 
+def has_or_awaits(vm: VmFacts, facts: VolumeFacts) -> bool:
+    """Whether the volume is a disk of the VM's, or a living process is about to make it one."""
+    return holds(vm, facts) or _claims(vm, facts)
+
+
 def _claims(vm: VmFacts, facts: VolumeFacts) -> bool:
     return f"{facts.pool}/{facts.name}" in volumes_of(vm)

@@ -16,12 +16,13 @@ from threading import Event, Thread
 
 from ..hypervisor.port import Host
 from ..model.errors import AblestackError, Code
-from ..model.naming import template_descriptor
+from ..model.naming import template_descriptor, template_image, template_tombstone
 from ..model.resources import Template, VolumeSpec
-from ..model.template_descriptor import decode_claim, encode_claim, encode_descriptor
+from ..model.template_descriptor import decode_claim, decode_descriptor, encode_claim, encode_descriptor
 from ..model.values import time_text
 from ..model.vm import Mark, Phase
 from .owner import current_owner, is_abandoned
+from .tombstone import await_burial, burying, has_tombstone
 
 BEAT = 5.0
 """Seconds between two signs of life that an owner leaves in his claim."""
@@ -40,6 +41,7 @@ class Claim:
         self._pool, self._volume = host.spec.templates, template_descriptor(name)
         self._owner = current_owner()
         self._mark = Mark(Phase.DEPLOYING, time_text(datetime.now(timezone.utc)), owner=self._owner)
+        self._took = b""
         self._ended = Event()
         self._heart = Thread(target=self._beat, name="template claim", daemon=True)
 
@@ -48,12 +50,57 @@ class Claim:
 
         Conflict where a live process holds the claim and does nothing.
         """
-        content = encode_claim(self._mark)
-        while not (self._make(content) and self._write(content)):
-            if not self._outwait(over_ready):
+        over: bytes | None = None
+        while not self._begin(over):
+            done, over = self._outwait(over_ready)
+            if done:
                 return False
         self._heart.start()
         return True
+
+    def _begin(self, over: bytes | None) -> bool:
+        """Makes it, in place of what the volume holds where that is given; False where somebody was faster.
+
+        A tombstone says that something is being replaced: so nobody deletes what he has not seen, and who comes in
+        between steps back.
+        """
+        content, stone = encode_claim(self._mark), template_tombstone(self._name)
+        if over is not None:
+            return self._replace(over, content, stone)
+        if not (self._make(content) and self._write(content)):
+            return False
+        stays = False
+        try:
+            stays = not has_tombstone(self._host, self._pool, stone)
+        finally:
+            if not stays:
+                _active.discard(self._owner.token)
+                with suppress(AblestackError):
+                    self._remove()
+        if not stays:
+            await_burial(self._host, self._pool, stone)
+        return stays
+
+    def _replace(self, over: bytes, content: bytes, stone: str) -> bool:
+        """The same over what nobody lives for. What was Ready is remembered, for `give_back`."""
+        made = done = False
+        try:
+            with burying(self._host, self._pool, stone):
+                if self._content() == over and self._remove():
+                    self._took = over if decode_claim(over) is None else self._took
+                    for _look in range(PATIENCE):
+                        made = self._make(content) and self._write(content)
+                        if made:
+                            break
+                        time.sleep(PAUSE)
+            done = True
+            return made
+        finally:
+            if made and not done:
+                _active.discard(self._owner.token)
+                with suppress(AblestackError):
+                    self.give_back()
+                    self.drop()
 
     def _make(self, content: bytes) -> bool:
         """Makes the volume; False where there is one."""
@@ -110,6 +157,18 @@ class Claim:
             )
         self._host.upload(self._pool, self._volume, [encode_descriptor(template)])
 
+    def give_back(self) -> None:
+        """The template that was Ready when we took it over is so again, as long as its image is there."""
+        try:
+            template = decode_descriptor(self._took)
+        except AblestackError:
+            return  # it was not
+        image = self._host.volume(self._pool, template_image(self._name, template.format))
+        if image is None:
+            self.drop()
+        elif image.file_size == template.file_size:
+            self.commit(template)
+
     def drop(self) -> bool:
         """Nothing of the template is left: deletes the claim, last of all. False where it is no longer ours."""
         self._still()
@@ -126,20 +185,22 @@ class Claim:
         if self._heart.is_alive():
             self._heart.join()
 
-    def _outwait(self, over_ready: bool) -> bool:
-        """Waits until the volume is gone, or removes it when nobody lives for it; False where there is a Ready one."""
+    def _outwait(self, over_ready: bool) -> tuple[bool, bytes | None]:
+        """Waits until the volume is gone, or nobody lives for it: then what it holds, to be replaced.
+
+        First, whether there is no more to do: there is a template that is Ready.
+        """
         seen, still = b"", 0
         while True:
             content = self._content()
             if content is None:
-                return True
+                return False, None
             holder = decode_claim(content)
             if holder is None and not over_ready:
-                return False
+                return True, None
             seen, still = content, still + 1 if content == seen else 0
             if holder is None or not self._lives(holder, still):
-                self._remove()
-                return True
+                return False, content
             time.sleep(PAUSE)
 
     def _remove(self) -> bool:

@@ -32,10 +32,13 @@ class Origin:
     first: str = ""
 
 
-def bring_template(host: Host, template: Template, make: Make, replaces: bool = False) -> bool:
+def bring_template(
+    host: Host, template: Template, make: Make, replaces: bool = False, check: Callable[[], None] = lambda: None
+) -> bool:
     """The template is Ready on the host afterwards, made by us or by somebody who was faster; whether it was us.
 
-    A descriptor whose image is gone or damaged stands for nothing, and is replaced in any case.
+    A descriptor whose image is gone or damaged stands for nothing, and is replaced in any case. `check` looks again
+    for users of what is replaced, once nobody new can find it.
 
     Raises Conflict where that somebody brought another image. A failure leaves nothing behind.
     """
@@ -47,6 +50,12 @@ def bring_template(host: Host, template: Template, make: Make, replaces: bool = 
         replaces = replaces or (found.template is not None and not found.ready)
     done = False
     try:
+        try:
+            check()
+        except AblestackError:
+            done = True  # with what was there before
+            claim.give_back()
+            raise
         delete_images(host, template.name)
         claim.commit(make(host, template))
         done = True
@@ -133,8 +142,7 @@ def remove_template(host: Host, copy: TemplateCopy, check: Callable[[], None]) -
             try:
                 check()
             except AblestackError:
-                if copy.ready and copy.template:
-                    claim.commit(copy.template)
+                claim.give_back()
                 raise
             delete_images(host, copy.name)
             if claim.drop():

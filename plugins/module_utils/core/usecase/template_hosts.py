@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
 from ..hypervisor.port import Host
@@ -14,6 +14,7 @@ from ..model.plan_parts import Step
 from ..model.resources import TemplateCopy
 from ..model.storage import Room, groups_sharing
 from ..plan.template import Act, CopyImage, Follow, OnHost, RemoveTemplate, WriteDescriptor, in_use
+from .holding import volumes_of
 from .infrastructure import Infrastructure
 from .query import every_vm, read_vms
 from .template_copy import Origin, bring_template, remove_template, rewrite_descriptor
@@ -23,9 +24,16 @@ Groups = tuple[tuple[str, ...], ...]
 
 
 def on_host(host: Host, copy: TemplateCopy, doomed: bool = False) -> OnHost:
-    """The copy, and who uses it there. Before it is deleted, all definitions count, and each has to be readable."""
-    vms = every_vm(host) if doomed else read_vms(host, host.domains(), host.glance)[0]
-    return OnHost(copy, users_of(vms, copy.name, copy.pool, copy.path))
+    """The copy, and who uses it there.
+
+    Before it is deleted, all definitions count, and what living processes note in them; each has to be readable.
+    """
+    if not doomed:
+        return OnHost(copy, users_of(read_vms(host, host.domains(), host.glance)[0], copy.name, copy.pool, copy.path))
+    vms = every_vm(host)
+    images = {f"{copy.pool}/{volume}" for volume in copy.volumes}
+    noted = {vm.name for vm in vms if images & volumes_of(vm)}
+    return OnHost(copy, tuple(sorted(noted.union(users_of(vms, copy.name, copy.pool, copy.path)))))
 
 
 def sharing_groups(infra: Infrastructure, found: Mapping[str, OnHost], first: str = "") -> Groups:
@@ -99,11 +107,11 @@ def _one(infra: Infrastructure, host: Host, steps: Mapping[str, Act | Follow], o
     if isinstance(step, WriteDescriptor):
         rewrite_descriptor(host, step.before, step.template)
     elif isinstance(step, CopyImage):
-        if not (origin.make and bring_template(host, step.template, origin.make, step.replaces)):
+        again = _still_unused(infra, _going(step, steps.values()))
+        if not (origin.make and bring_template(host, step.template, origin.make, bool(step.replaces), again)):
             return None
     elif isinstance(step, RemoveTemplate):
-        copies = _removed_with(step, steps.values())
-        remove_template(host, step.copy, lambda: _still_unused(infra, copies))
+        remove_template(host, step.copy, _still_unused(infra, _going(step, steps.values())))
     return step
 
 
@@ -116,18 +124,24 @@ def _shows(infra: Infrastructure, host: Host, step: Follow) -> bool:
     return here.ready and there.ready and here.template == there.template
 
 
-def _removed_with(step: RemoveTemplate, steps: Iterable[Step]) -> dict[str, TemplateCopy]:
-    """What goes by the removal: by host, as each host of the same storage sees it."""
-    copies = {step.host: step.copy}
-    for other in steps:
-        if isinstance(other, Follow) and other.leader == step.host and isinstance(other.step, RemoveTemplate):
-            copies[other.host] = other.step.copy
+def _going(step: Act, steps: Iterable[Step]) -> dict[str, TemplateCopy]:
+    """What goes by the step: by host, as each host of the same storage sees it."""
+    followers = [other for other in steps if isinstance(other, Follow) and other.leader == step.host]
+    copies: dict[str, TemplateCopy] = {}
+    for act in (step, *(other.step for other in followers)):
+        copy = act.copy if isinstance(act, RemoveTemplate) else act.replaces if isinstance(act, CopyImage) else None
+        if copy:
+            copies[act.host] = copy
     return copies
 
 
-def _still_unused(infra: Infrastructure, copies: Mapping[str, TemplateCopy]) -> None:
-    """A VM is defined before its disk is made, so the definitions tell of every newcomer."""
-    specs = [infra.catalog.host(name) for name in copies]
-    found, errors = infra.on_hosts(lambda host: on_host(host, copies[host.spec.name], doomed=True), specs)
-    for error in (*errors.values(), *(refusal for on in found.values() for refusal in in_use(on))):
-        raise error
+def _still_unused(infra: Infrastructure, copies: Mapping[str, TemplateCopy]) -> Callable[[], None]:
+    """A check: a VM is defined before its disk is made, so the definitions tell of every newcomer."""
+
+    def check() -> None:
+        specs = [infra.catalog.host(name) for name in copies]
+        found, errors = infra.on_hosts(lambda host: on_host(host, copies[host.spec.name], doomed=True), specs)
+        for error in (*errors.values(), *(refusal for on in found.values() for refusal in in_use(on))):
+            raise error
+
+    return check

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 
 from ..hypervisor.port import Host
@@ -18,6 +19,34 @@ from ..model.naming import (
 from ..model.resources import Template, TemplateCopy
 from ..model.template_descriptor import MAX_SIZE, decode_descriptor
 from ..model.vm import VmFacts
+
+_PATIENCE = 30.0  # seconds to wait for a process that has claimed a template
+_PAUSE = 0.2  # seconds between two looks at such a template
+
+
+def require_still_ready(host: Host, template: Template) -> None:
+    """Conflict where the template that was found is gone, or another by now.
+
+    To be asked once a definition of the host's tells of it. Who deletes one makes it unready first, and then looks at
+    all definitions: so he either sees ours, and makes it Ready again, or deletes it, and that is seen here.
+    """
+    deadline = time.monotonic() + _PATIENCE
+    while True:
+        copy = find_template(host, template.name)
+        now = copy.template if copy.ready else None
+        if now and (now.checksum, now.format, now.file_size) == (
+            template.checksum,
+            template.format,
+            template.file_size,
+        ):
+            return
+        if now or not copy.volumes or time.monotonic() > deadline:
+            raise AblestackError(
+                Code.CONFLICT,
+                f"template '{template.name}' on host '{host.spec.name}' was deleted or replaced meanwhile",
+                "run the task again",
+            )
+        time.sleep(_PAUSE)
 
 
 def find_template(host: Host, name: str) -> TemplateCopy:

@@ -14,8 +14,10 @@ from typing import Any
 from ..hypervisor.port import Host
 from ..model.catalog import Catalog
 from ..model.errors import AblestackError, Code
+from ..model.naming import template_image
 from ..model.outcome import Incomplete, Outcome
 from ..model.plan_parts import Plan, Step
+from ..model.resources import Template
 from ..model.values import time_text
 from ..model.vm import DomainRef, Phase, VmFacts
 from ..model.vm_spec import VmSpec
@@ -23,7 +25,7 @@ from ..model.vm_view import diff_view, restart_required, vm_view
 from ..plan.deploy import pair_keys
 from ..plan.lifecycle import plan_undo
 from ..plan.placement import Picture, Placement
-from ..plan.request import Digests, Fresh, VmRequest
+from ..plan.request import Digests, Fresh, Site, VmRequest
 from ..plan.steps import DefineVm, PowerOff, Reboot, RedefineVm, Reset, Resume, Shutdown
 from ..plan.vm import plan_vm
 from .execute import disown, execute
@@ -37,6 +39,7 @@ from .remembered import remembering
 from .sharing import require_free_elsewhere
 from .staying import staying
 from .survey import choose_site, with_addresses_chosen, with_segment
+from .template_lookup import require_still_ready
 from .waiting import wait_for, with_addresses
 
 _NEVER_DEPLOYED = ("reinstalled", "destroyed", "recovered", "expunged")
@@ -151,9 +154,9 @@ def carry_out(infra: Infrastructure, task: VmTask) -> VmFacts | None:
     host = infra.host(at.host.name)
     deploying = task.request.site is not None
     try:
-        with staying(infra, task.before), holding(host, _worked_on(task), _new_volumes(task)):
+        with staying(infra, task.before), holding(host, _worked_on(task), _noted(host, task)):
             if task.before and not deploying:
-                _ensure_free(infra, host, task)
+                _ensure_there(infra, host, task)
             with beating([host], at.id) if deploying else nullcontext():  # one that exists is held
                 execute(host, plan.steps, undo=deploying, after={DefineVm: lambda: _defined(infra, host, task)})
     except AblestackError as error:
@@ -170,15 +173,34 @@ def _defined(infra: Infrastructure, host: Host, task: VmTask) -> None:
     """The definition of a new VM is there for all to see: now it shows whether another was faster."""
     if task.at and len(infra.catalog.hosts) > 1:
         require_alone(infra, task.at)
-    _ensure_free(infra, host, task)
+    _ensure_there(infra, host, task)
 
 
-def _ensure_free(infra: Infrastructure, host: Host, task: VmTask) -> None:
-    sites = [site for site in (task.request.site, task.request.home) if site]
-    adopted = [volume for volume in _new_volumes(task) for site in sites if volume in site.volumes]
+def _ensure_there(infra: Infrastructure, host: Host, task: VmTask) -> None:
+    """What was found before anybody could see that the VM needs it is still there, and nobody else's."""
+    for template in _images(task):
+        require_still_ready(host, template)
+    adopted = [volume for volume in _new_volumes(task) for site in _sites(task) if volume in site.volumes]
     if adopted and task.at:
         ensure_free(host, task.at, adopted, [vm.id for vm in _worked_on(task)])
         require_free_elsewhere(infra, host, task.at, adopted)
+
+
+def _sites(task: VmTask) -> list[Site]:
+    return [site for site in (task.request.site, task.request.home) if site]
+
+
+def _images(task: VmTask) -> list[Template]:
+    """The templates that a disk is to be made from, or that are to be in the drive."""
+    vm, request = task.before, task.request
+    makes = request.site or task.spec.state == "reinstalled" or (vm and vm.phase is Phase.REINSTALLING)
+    return [image for site in _sites(task) for image in (site.template if makes else None, site.iso) if image]
+
+
+def _noted(host: Host, task: VmTask) -> list[str]:
+    """The volumes (pool/name) that others are to leave to the VM, although its definition does not tell of them yet."""
+    images = (f"{host.spec.templates}/{template_image(image.name, image.format)}" for image in _images(task))
+    return [*_new_volumes(task), *images]
 
 
 def _new_volumes(task: VmTask) -> list[str]:
@@ -198,9 +220,8 @@ def _worked_on(task: VmTask) -> list[VmFacts]:
     if all(isinstance(step, _WHOLE) for step in task.plan.steps):
         return []
     request = task.request
-    sites = [site for site in (request.site, request.home) if site]
     known = [vm for vm in (task.before, *request.destroyed) if vm]
-    known += [vm for site in sites for vm in site.lenders.values()]
+    known += [vm for site in _sites(task) for vm in site.lenders.values()]
     touched = {vm_id for step in task.plan.steps for vm_id in _ids_of(step)}
     return list({vm.id: vm for vm in known if vm.id in touched}.values())
 

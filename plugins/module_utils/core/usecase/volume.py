@@ -4,14 +4,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
 from ..hypervisor.port import Host
 from ..model.data_volume import DataVolume, DataVolumeSpec, data_volume_view, holds, predicted_view
 from ..model.errors import AblestackError, Code, invalid
-from ..model.naming import data_disk_of, data_volume
+from ..model.naming import data_disk_of, data_volume, tombstone
 from ..model.outcome import Outcome
 from ..model.storage import Place, is_declared, pool_marks
 from ..model.values import is_uuid
@@ -19,11 +20,13 @@ from ..model.vm import VmFacts
 from ..plan.offering import pool_of_disk
 from ..plan.volume import VolumePlan, plan_volume
 from .execute import execute
+from .holding import holding
 from .infrastructure import Infrastructure
 from .layering import with_snapshots
 from .locate import locate
 from .query import every_vm, read_vms
-from .sharing import as_others_see
+from .sharing import as_others_see, has_or_awaits
+from .tombstone import await_burial, burying, has_tombstone
 from .vm import apply_vm
 
 _FILE_POOLS = ("dir", "fs", "netfs")
@@ -34,19 +37,57 @@ def apply_volume(infra: Infrastructure, spec: DataVolumeSpec) -> Outcome:
     """Result: `volume` and `changes`. In check mode it only says what would be."""
     vm = _vm(infra, spec)
     volume = _find(infra, spec, vm)
+    if volume.facts is None and spec.state == "absent":
+        return _swept(infra, spec)
     host = infra.host(volume.host.name)
     plan = plan_volume(spec, infra.catalog, volume, host.pool(volume.pool), vm)
     before = data_volume_view(volume)
     if plan.vm is not None:
         return _by_vm(infra, plan, volume, before)
     if plan.steps and not infra.check:
-        execute(host, plan.steps)
+        with _deleting(infra, host, volume) if spec.state == "absent" else nullcontext():
+            execute(host, plan.steps)
         after = data_volume_view(_on_host(host, volume.name, volume.pool))
     elif plan.steps:
         after = {} if plan.size is None else predicted_view(volume, plan.size)
     else:
         after = before
     return _outcome(bool(plan.steps), before, after, [])
+
+
+@contextmanager
+def _deleting(infra: Infrastructure, host: Host, volume: DataVolume) -> Iterator[None]:
+    """Keeps others off the volume and the destroyed VMs that have it. Conflict where one was faster."""
+    facts, lenders = volume.facts, {vm.id: vm for vm in volume.lenders}
+    if facts is None:
+        raise AblestackError(Code.INTERNAL, "a volume that is not there is to be deleted")
+    here = [vm for vm in lenders.values() if vm.host.name == host.spec.name]
+    with holding(host, here), burying(host, facts.pool, tombstone(volume.name)):
+        users = [vm for vm in every_vm(host) if has_or_awaits(vm, facts)]
+        users += [vm for row in as_others_see(infra, host, facts, has_or_awaits) for vm in row.holders]
+        for vm in users:
+            if vm.exists or vm.id not in lenders:
+                raise AblestackError(
+                    Code.CONFLICT,
+                    f"volume '{volume.name}' was given to VM '{vm.name}' on host '{vm.host.name}' meanwhile",
+                    "run the task again",
+                )
+        yield
+
+
+def _swept(infra: Infrastructure, spec: DataVolumeSpec) -> Outcome:
+    """The volume is gone; so is, from now on, what a killed process has left that was deleting it."""
+    pool = pool_of_disk(spec.disk, infra.catalog)
+
+    def sweep(host: Host) -> bool:
+        place = (pool or host.spec.pool, tombstone(spec.name))
+        there = has_tombstone(host, *place)
+        if there and not infra.check:
+            await_burial(host, *place)
+        return there
+
+    found, _errors = infra.on_hosts(sweep, (infra.catalog.host(spec.host),) if spec.host else None)
+    return _outcome(any(found.values()), {}, {}, [])
 
 
 def _by_vm(infra: Infrastructure, plan: VolumePlan, volume: DataVolume, before: Mapping[str, Any]) -> Outcome:

@@ -153,6 +153,25 @@ def replaced_or_used(world: World, results: list[Result]) -> None:
     assert changed(results) >= 1
 
 
+def in_a_drive(image: str) -> Callable[[World, list[Result]], None]:
+    """The image is in the VM's drive, or it is gone: the audit sees that a drive's image is there."""
+
+    def judge(world: World, results: list[Result]) -> None:
+        (domain,) = (domain for domain in world.state.domains.values() if domain.config.record)
+        assert any(disk.path.endswith(image) for disk in domain.config.disks) == (image in world.pool.volumes)
+        assert changed(results) >= 1
+
+    return judge
+
+
+def reinstalled_or_gone(world: World, results: list[Result]) -> None:
+    (domain,) = (domain for domain in world.state.domains.values() if domain.config.record)
+    record = domain.config.record
+    assert record
+    assert (record.template == "t") == ("tmpl-t.qcow2" in world.pool.volumes)
+    assert changed(results) >= 1
+
+
 def network_gone_or_used(world: World, results: list[Result]) -> None:
     """The same; or each got in the other's way, for who deletes stops the network before he looks who uses it. Then it
     runs again, and nobody claims to have changed anything.

@@ -17,6 +17,7 @@ from .race_ends import (
     either,
     expunged_or_recovered,
     gone_or_used,
+    in_a_drive,
     network_gone_or_used,
     no_end,
     on,
@@ -27,6 +28,7 @@ from .race_ends import (
     one_vm,
     recovered_and_one_holder,
     recovered_or_new,
+    reinstalled_or_gone,
     replaced_or_used,
     taken,
     text_is,
@@ -45,7 +47,7 @@ BUSY = (Code.CONFLICT,)
 class Race:
     """`codes` are the errors that may come of it beside Conflict; `ends` judges the site and the results.
 
-    `rewrites` is a volume that may hold something else in the end.
+    `rewrites` is how the name of a volume or disk ends that may hold something else afterwards.
     """
 
     tasks: Sequence[Task]
@@ -204,6 +206,19 @@ RACES: dict[str, Race] = {
         codes=(Code.IN_USE, Code.NOT_FOUND, Code.INVALID_STATE),
         ends=replaced_or_used,
         rewrites="tmpl-t.qcow2",
+    ),
+    "delete an ISO or put it into a drive": Race(
+        [template("install", state="absent"), vm("web1", attached_iso="install")] * 4,
+        OFF,
+        codes=(Code.IN_USE, Code.NOT_FOUND, Code.INVALID_STATE),
+        ends=in_a_drive("tmpl-install.iso"),
+    ),
+    "delete a template or reinstall from it": Race(
+        [template("t", state="absent"), vm("web1", state="reinstalled", template="t")] * 4,
+        (*OFF, template("t", src=IMAGE)),
+        codes=(Code.IN_USE, Code.NOT_FOUND, Code.INVALID_STATE),
+        ends=reinstalled_or_gone,
+        rewrites=" root",
     ),
     "make one network": Race(
         # one defines it; others may find that before it is started, and do the rest

@@ -15,12 +15,20 @@ import libvirt
 from lab_tests.lab import Lab
 from lab_tests.runs import Run
 
+from ansible_collections.ablestack.kvm.plugins.module_utils.core.usecase.seeding import WITHHELD
+
 SECRET = "correct-horse-battery-staple"
 SECRETS = {
     "data": f"#cloud-config\npassword: {SECRET}\n",
     "other": f"#cloud-config\npassword: {SECRET}-changed\n",
+    # it prints what it was given for as long as anybody waits
+    "loud": "#cloud-config\nruncmd:\n"
+    f"  - (for n in $(seq 90); do echo {SECRET} >/dev/ttyS0; sleep 1; done) >/dev/null 2>&1 &\n",
     "key": f"-----BEGIN OPENSSH PRIVATE KEY-----\n{SECRET}\n-----END OPENSSH PRIVATE KEY-----",
 }
+
+SILENT = {"networks": ["quiet"], "wait": "ip", "wait_timeout": 45}
+"""Nobody gives it an address there, so the wait fails, and quotes the console."""
 
 
 @contextmanager
@@ -53,7 +61,7 @@ def tasks(catalog: dict[str, Any], image: str, folder: Path) -> list[dict[str, A
     """A template, and VMs with secrets: deployed, changed, refused, in a fleet, listed. Secrets come from files."""
     for name, text in SECRETS.items():
         (folder / name).write_text(text, encoding="utf-8")
-    data, other, key = ("{{ lookup('ansible.builtin.file', '%s') }}" % (folder / name) for name in SECRETS)
+    data, other, loud, key = ("{{ lookup('ansible.builtin.file', '%s') }}" % (folder / name) for name in SECRETS)
     common = {"template": "tiny", "compute_offering": "tiny", "networks": ["default"]}
     quiet = {**common, "start": False, "wait": "none"}
     vm = {"catalog": catalog, "name": "s1", **quiet, "user_data": data}
@@ -68,6 +76,7 @@ def tasks(catalog: dict[str, Any], image: str, folder: Path) -> list[dict[str, A
         ("ablestack_vm_fleet", {"catalog": catalog, "vms": fleet, "defaults": quiet}, True),
         ("ablestack_vm_fleet", {"catalog": catalog, "vms": fleet, "defaults": {"user_data": data, "x": 1}}, False),
         ("ablestack_vm_info", {"catalog": catalog}, True),
+        ("ablestack_vm", {**vm, **SILENT, "name": "s4", "user_data": loud, "start": True}, False),
     ]
     return [
         {"name": f"{at} {module}", f"ablestack.kvm.{module}": options, "ignore_errors": not done}
@@ -88,13 +97,16 @@ def test_a_secret_is_in_the_seed_and_nowhere_else(
         run = run_playbook([{"hosts": "localhost", "gather_facts": False, "tasks": work}], env=loud, diff=True)
     wanted = ["ignored" if task["ignore_errors"] else "ok" for task in work]
     assert [task.status for task in run.tasks] == wanted
+    late = run.tasks[-1].result
+    assert late["error"]["code"] == "Timeout"
+    assert WITHHELD in late["error"]["details"]["console"], "its console was not heard"
     assert SECRET not in run.output
     assert SECRET not in log.read_text(encoding="utf-8")
     assert SECRET not in str([task.result for task in run.tasks])
     assert seen == []
 
     holders = [Path(path) for path in files_with(clean_lab, SECRET)]
-    assert {path.name.partition("-s")[2][:1] for path in holders} >= {"1", "2", "3"}, "the search finds too little"
+    assert {path.name.partition("-s")[2][:1] for path in holders} >= {"1", "2", "3", "4"}, "the search finds too little"
     for path in holders:
         assert path.name.endswith("-seed.iso")
         assert not path.stat().st_mode & 0o077, f"{path} is open to others"

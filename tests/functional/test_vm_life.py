@@ -83,7 +83,17 @@ def test_what_a_deploy_asks_of_a_host_that_is_known() -> None:
         apply_vm(infrastructure, VmSpec(**{"wait": "none", **WEB}))
     calls = [name for name, _arguments in controller.hosts["kvm01"].calls]
     written = calls[calls.index("define") :]
-    assert written == ["define", *["create_volume"] * 2, "upload", "set_record", "start", "set_record", "glance"]
+    assert written == [
+        "define",
+        "download",
+        "volume",
+        *["create_volume"] * 2,
+        "upload",
+        "set_record",
+        "start",
+        "set_record",
+        "glance",
+    ]
 
 
 def test_without_start_it_is_stopped_and_complete() -> None:

@@ -51,10 +51,11 @@ def burying(host: Host, pool: str, volume: str) -> Iterator[None]:
 def await_burial(host: Host, pool: str, volume: str) -> None:
     """Returns once there is none of that name: what it stands for is gone, or stays. Conflict where it lasts."""
     deadline = time.monotonic() + _PATIENCE
-    looks = 0
+    unwritten = 0  # looks, one after the other
     while has_tombstone(host, pool, volume):
-        looks += 1
-        if not _lives(host, pool, volume, looks):
+        lives = _lives(host, pool, volume)
+        unwritten = unwritten + 1 if lives is None else 0
+        if lives is False or unwritten >= _UNWRITTEN:
             host.delete_volume(pool, volume)
         elif time.monotonic() > deadline:
             raise _at_it(host, volume)
@@ -87,16 +88,18 @@ def _make(host: Host, pool: str, volume: str, content: bytes) -> None:
         return
 
 
-def _lives(host: Host, pool: str, volume: str, looks: int) -> bool:
-    """Whether the process that made it is at work; it is none's until it is written, which takes a moment."""
+def _lives(host: Host, pool: str, volume: str) -> bool | None:
+    """Whether the process that made it is at work; None where nobody has put his name on it, which takes a moment."""
     try:
         mark = decode_claim(b"".join(host.download(pool, volume)))
     except AblestackError as error:
-        if error.code not in (Code.NOT_FOUND, Code.INVALID_STATE):
-            raise
-        mark = None
+        if error.code is Code.NOT_FOUND:
+            return True  # it is gone: the next look shows that
+        if error.code is Code.INVALID_STATE:
+            return None
+        raise
     if mark is None or mark.owner is None:
-        return looks < _UNWRITTEN
+        return None
     return mark.owner.token in _active or not is_abandoned(mark)
 
 

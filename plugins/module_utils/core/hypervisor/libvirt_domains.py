@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from time import monotonic, sleep
 from typing import Any
 
 from ..model.errors import AblestackError, Code
@@ -26,9 +27,27 @@ from ..xml.metadata_mapping import (
 from .connection import Session
 from .translate import code_of, libvirt
 
-# What goes with a definition, newest first: a host that does not know the last refuses them all.
+# What goes with a definition, newest last: a host that does not know the last refuses them all.
 _UNDEFINE = ("MANAGED_SAVE", "SNAPSHOTS_METADATA", "NVRAM", "CHECKPOINTS_METADATA", "TPM")
 _KEEP_STATE = ("MANAGED_SAVE", "SNAPSHOTS_METADATA", "KEEP_NVRAM", "CHECKPOINTS_METADATA", "KEEP_TPM")
+
+
+_TAKING = 20.0  # seconds in which a snapshot that is just being taken gets its name
+
+
+def snapshots_of(domain: Any) -> list[Any]:
+    """The handles of a domain's snapshots, parents first.
+
+    One that a daemon is still taking for a process that died has no name yet, and the listing fails for its sake.
+    """
+    until = monotonic() + _TAKING
+    while True:
+        try:
+            return list(domain.listAllSnapshots(libvirt.VIR_DOMAIN_SNAPSHOT_LIST_TOPOLOGICAL))
+        except libvirt.libvirtError as error:
+            if "must not be NULL" not in str(error) or monotonic() > until:
+                raise
+        sleep(0.2)
 
 
 def power_of(state: int) -> Power:
@@ -117,8 +136,7 @@ class LibvirtDomains(Session):
     def snapshots(self, vm_id: str) -> tuple[str, ...]:
         domain = self._domain(vm_id)
         with self._asks(f"list the snapshots of {self._vm(vm_id)}"):
-            found = domain.listAllSnapshots(libvirt.VIR_DOMAIN_SNAPSHOT_LIST_TOPOLOGICAL)
-        return tuple(snapshot.getName() for snapshot in found)
+            return tuple(snapshot.getName() for snapshot in snapshots_of(domain))
 
     def define(self, config: VmConfig) -> None:
         text = new_domain(config).text

@@ -18,9 +18,12 @@ from ..xml.network_mapping import (
     read_network,
     read_ranges,
     reservation_text,
+    with_another_bridge,
 )
 from .connection import Session
 from .translate import code_of, libvirt
+
+_LEFT_OVER = "error creating bridge interface"
 
 # A command of virNetworkUpdate, the section of the definition, and the element.
 Update = tuple[int, int, str]
@@ -125,8 +128,16 @@ class LibvirtNetworks(Session):
     def start_network(self, name: str) -> None:
         with self._asks(f"start network '{name}'"):
             handle, active = self._ours(name)
-            if not active:
+            if active:
+                return
+            try:
                 handle.create()
+            except libvirt.libvirtError as error:
+                # A daemon that died in the midst of a start leaves its bridge behind, and no call removes that.
+                again = with_another_bridge(_stored(handle)) if _LEFT_OVER in str(error) else ""
+                if not again:
+                    raise
+                self._connection.networkDefineXML(again).create()
 
     def stop_network(self, name: str) -> None:
         with self._asks(f"stop network '{name}'"):

@@ -30,6 +30,7 @@ from ..xml.snapshot_mapping import (
     recorded,
     relocated,
 )
+from .libvirt_domains import snapshots_of
 from .libvirt_guests import LibvirtGuests
 from .libvirt_power import AGENT_RESPONSE
 from .libvirt_storage import LibvirtStorage
@@ -50,7 +51,7 @@ class LibvirtSnapshots(LibvirtGuests, LibvirtStorage):
     def snapshot_facts(self, vm_id: str) -> tuple[SnapshotFacts, ...]:
         domain = self._domain(vm_id)
         with self._asks(f"read the snapshots of {self._vm(vm_id)}"):
-            handles = domain.listAllSnapshots(libvirt.VIR_DOMAIN_SNAPSHOT_LIST_TOPOLOGICAL)
+            handles = snapshots_of(domain)
             current = _current(domain) if handles else ""
             found = [read_snapshot(handle.getXMLDesc(0), current) for handle in handles]
         return tuple(sorted(found, key=lambda snapshot: snapshot.created))
@@ -166,7 +167,7 @@ class LibvirtSnapshots(LibvirtGuests, LibvirtStorage):
 
     def relocate_snapshots(self, vm_id: str, moved: Mapping[str, str]) -> None:
         with self._asks(f"read the snapshots of {self._vm(vm_id)}"):
-            names = [handle.getName() for handle in self._domain(vm_id).listAllSnapshots(0)]
+            names = [handle.getName() for handle in snapshots_of(self._domain(vm_id))]
         for name in names:
             self._edit(vm_id, name, lambda text: relocated(text, moved))
 

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from ipaddress import ip_interface, ip_network
 
@@ -195,6 +196,15 @@ def changed_network(text: str, before: NetworkFacts, after: NetworkFacts) -> Net
     network = _parse(text)
     _apply(network, before, after)
     return network
+
+
+def with_another_bridge(text: str) -> str:
+    """The definition without the name that libvirt chose for its bridge, so that it chooses anew; else empty."""
+    network = _parse(text)
+    if not re.fullmatch(r"virbr\d+", network.bridge):
+        return ""
+    network.bridge = ""
+    return network.text
 
 
 def _apply(network: NetworkElement, before: NetworkFacts, after: NetworkFacts) -> None:

@@ -76,6 +76,7 @@ def tasks(catalog: dict[str, Any], image: str, folder: Path) -> list[dict[str, A
         ("ablestack_vm_fleet", {"catalog": catalog, "vms": fleet, "defaults": quiet}, True),
         ("ablestack_vm_fleet", {"catalog": catalog, "vms": fleet, "defaults": {"user_data": data, "x": 1}}, False),
         ("ablestack_vm_info", {"catalog": catalog}, True),
+        ("ablestack_network", {"catalog": catalog, "name": "quiet", "type": "l2"}, True),
         ("ablestack_vm", {**vm, **SILENT, "name": "s4", "user_data": loud, "start": True}, False),
     ]
     return [

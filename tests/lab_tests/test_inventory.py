@@ -168,7 +168,7 @@ def crowd(site: Lab, run_module: Callable[..., Any]) -> Iterator[list[str]]:
     """More guests beside the others on h1, so that one that hangs is one of many."""
     names = [f"crowd{number}" for number in range(1, CROWD + 1)]
     vm = {"template": "tiny", "compute_offering": "tiny", "networks": ["default"], "ssh_key_pairs": ["lab"]}
-    defaults = {**vm, "host": "h1", "wait": "agent", "wait_timeout": 600}
+    defaults = {**vm, "host": "h1", "wait": "ssh", "wait_timeout": 600}
     fleet = {"catalog": catalog_of(site), "vms": [{"name": name} for name in names]}
     run_module("ablestack_vm_fleet", {**fleet, "defaults": defaults})
     yield names

@@ -83,6 +83,7 @@ def _content(url: str, name: str, room: Room) -> Iterator[bytes]:
                     raise _too_large(f"{name} goes on after {room.free} bytes", room)
                 yield chunk
     except urllib.error.HTTPError as error:
+        error.close()
         raise _failed(name, f"the server answers {error.code} {error.reason}") from error
     except (socket.timeout, TimeoutError) as error:
         raise _stalled(name) from error
@@ -130,6 +131,7 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
     ) -> urllib.request.Request | None:
         allowed = ("https",) if req.type == "https" else ("http", "https")
         if urlsplit(newurl).scheme not in allowed:
+            fp.close()  # nobody else does: the answer goes no further
             raise _failed(shown_url(req.full_url), f"it redirects to {urlsplit(newurl).scheme or 'nowhere'}:")
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 

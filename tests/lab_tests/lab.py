@@ -66,6 +66,12 @@ class Lab:
         """Runs a command on a host, or on the controller (`ctl`)."""
         return self.script(*(("ctl",) if host == "ctl" else ("host", host)), *words, check=check, timeout=timeout)
 
+    def started_on(self, host: str, *words: str) -> subprocess.Popen[str]:
+        """A command that goes on, on a host; its output can be read as it comes."""
+        environment = {**os.environ, "ABLESTACK_LAB": str(self.folder)}
+        words = (str(SCRIPTS / "lab.sh"), "host", host, *words)
+        return subprocess.Popen(words, env=environment, stdout=subprocess.PIPE, text=True)
+
     def wipe(self, *hosts: str) -> None:
         """Removes every VM, volume and network (but `default`) from these hosts, or from all."""
         for host in hosts or self.hosts:

@@ -12,10 +12,11 @@ import json
 import re
 import sys
 import time
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Callable
 from xml.etree import ElementTree
 
 if __name__ == "__main__":
@@ -60,22 +61,15 @@ def look() -> Task:
     return {"look": ""}
 
 
-# An agent that stands still once nobody in the guest can write any more, so that the guest stays frozen for seconds.
-_STALL = """\
-#!/bin/sh
-echo "$(cat /proc/uptime) $1" >> /run/fsfreeze.log
-[ "$1" = freeze ] || exit 0
-(
-  while :; do
-    rm -f /run/wrote
-    (echo x > /root/beat; : > /run/wrote) &
-    sleep 0.05
-    [ -e /run/wrote ] || break
-  done
-  kill -STOP $(pidof qemu-ga)
-  sleep {seconds}
-  kill -CONT $(pidof qemu-ga)
-) &
+# Stops QEMU, and the guest with it, once it has one more image open than there were.
+_STOP = """\
+pid=$(pidof qemu-system-x86_64)
+images() { ls -l /proc/$pid/fd | grep -c -e '-> /srv/default/'; }
+before=$(images)
+echo ready
+until [ "$(images)" -gt "$before" ]; do :; done
+kill -STOP "$pid"
+echo stopped
 """
 
 
@@ -245,10 +239,18 @@ class Site:
         """How long the guest was frozen each time, in seconds by its own clock."""
         return [thawed - frozen for frozen, thawed in self.frozen_times()]
 
-    def stall(self, seconds: float) -> None:
-        """From now on each freeze lasts so long."""
-        hook = _STALL.replace("{seconds}", str(seconds))
-        self.guest(f"cat > /etc/qemu/fsfreeze-hook <<'END'\n{hook}END")
+    @contextmanager
+    def standing_still_with_an_overlay(self, begin: Callable[[], None]) -> Iterator[None]:
+        """Begins that; QEMU stands still from when it opens an overlay, which comes after the freeze, to the end."""
+        with self.lab.started_on(self.host, "timeout", "60", "sh", "-c", _STOP) as stopper:
+            assert stopper.stdout
+            assert stopper.stdout.readline() == "ready\n"
+            begin()
+            try:
+                assert stopper.stdout.readline() == "stopped\n"
+                yield
+            finally:
+                self.on_host("sh", "-c", "kill -CONT $(pidof qemu-system-x86_64)")
 
     def clock(self, moment: float) -> tuple[float, float]:
         """Between which times of the guest's clock a moment of time.monotonic() was."""

@@ -23,6 +23,7 @@ from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.catalog i
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.errors import AblestackError
 
 HERE = Path(__file__).resolve().parent
+PIPES: dict[str, Any] = {**dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE), "text": True}
 
 
 @pytest.fixture(scope="module")
@@ -260,10 +261,16 @@ def test_a_running_guest_is_frozen_for_a_moment_and_keeps_its_content(
     assert not site.frozen()
 
     # a process that dies in the middle of it: libvirt's daemon ends what it began
-    site.stall(5)
-    job = {"catalog": site.catalog, "vm": NAME, "name": "s4", "kill": "take_snapshot", "delay": 2.5}
-    assert run_and_die(job) == -signal.SIGKILL
-    died = time.monotonic()
+    job = {"catalog": site.catalog, "vm": NAME, "name": "s4"}
+    with (
+        subprocess.Popen(_command(job), **PIPES) as process,
+        site.standing_still_with_an_overlay(lambda: begin(process)),
+    ):
+        time.sleep(1)  # more than the guest's clock can be told apart by, before and after
+        process.kill()
+        assert process.wait() == -signal.SIGKILL
+        died = time.monotonic()
+        time.sleep(1)
     wait_for(lambda: not site.frozen(), 30, "a thawed guest")
     earliest, latest = site.clock(died)
     frozen, thawed = site.frozen_times()[-1]
@@ -319,14 +326,9 @@ def test_killed_in_a_merge_the_same_task_again_ends_it(older: Site) -> None:
 def test_controllers_that_begin_at_one_moment_come_one_after_another(older: Site) -> None:
     older.play(older.deployed(start=False), write("A"), snap("s0"), write("B"))
     tasks = [{"name": "s1"}, {"name": "s2"}, {"name": "s3"}, {"name": "s0", "state": "absent"}]
-    pipes: dict[str, Any] = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
     jobs = [{"catalog": older.catalog, "vm": NAME, **task} for task in tasks]
-    processes = [subprocess.Popen(_command(job), text=True, **pipes) for job in jobs]
-    for process in processes:
-        assert process.stdout.readline() == "ready\n"
-    for process in processes:
-        process.stdin.write("go\n")
-        process.stdin.flush()
+    processes = [subprocess.Popen(_command(job), **PIPES) for job in jobs]
+    begin(*processes)
     for process in processes:
         _out, errors = process.communicate(timeout=120)
         assert process.returncode == 0, errors
@@ -339,6 +341,17 @@ def test_controllers_that_begin_at_one_moment_come_one_after_another(older: Site
     assert not ended[0]["changed"]
     with closing(open_host(HostSpec(name=older.host, uri=older.lab.uri(older.host)))) as host:
         assert [host.vm(ref).holds for ref in host.domains() if ref.domain_name == NAME] == [()]
+
+
+def begin(*processes: subprocess.Popen[str]) -> None:
+    """Lets them all begin once all are ready."""
+    for process in processes:
+        assert process.stdout
+        assert process.stdout.readline() == "ready\n"
+    for process in processes:
+        assert process.stdin
+        process.stdin.write("go\n")
+        process.stdin.flush()
 
 
 def _command(job: dict[str, Any]) -> list[str]:

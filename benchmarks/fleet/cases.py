@@ -17,6 +17,7 @@ from xml.etree import ElementTree as ET
 
 import libvirt
 import peers
+from delay import far_away
 from lab_tests import runs
 from lab_tests.lab import Lab, command
 
@@ -108,19 +109,13 @@ class Bench:
     @contextmanager
     def far_away(self) -> Iterator[None]:
         """Ours reaches the host through a proxy that takes ROUND_TRIP for a call and its answer."""
-        near, path = self.uri, self.work / "far.sock"
-        target = near.partition("socket=")[2]
-        path.unlink(missing_ok=True)
-        words = [sys.executable, str(HERE / "delay.py"), str(path), target, str(ROUND_TRIP)]
-        with subprocess.Popen(words, stdout=subprocess.PIPE) as proxy:
+        near = self.uri
+        with far_away(near, self.work / "far.sock", ROUND_TRIP) as far:
+            self.uri = far
             try:
-                if proxy.stdout:
-                    proxy.stdout.readline()
-                self.uri = f"qemu+unix:///system?socket={path}"
                 yield
             finally:
                 self.uri = near
-                proxy.terminate()
 
     # playbooks
 

@@ -8,8 +8,25 @@ delay.py LISTEN TARGET SECONDS     SECONDS is the whole round trip's
 from __future__ import annotations
 
 import asyncio
+import subprocess
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+
+@contextmanager
+def far_away(uri: str, path: Path, round_trip: float) -> Iterator[str]:
+    """The URI of the libvirt of that URI, by a unix socket, so many seconds away: it listens at `path` meanwhile."""
+    path.unlink(missing_ok=True)
+    words = [sys.executable, __file__, str(path), uri.partition("socket=")[2], str(round_trip)]
+    with subprocess.Popen(words, stdout=subprocess.PIPE) as proxy:
+        try:
+            if proxy.stdout:
+                proxy.stdout.readline()  # it listens
+            yield f"qemu+unix:///system?socket={path}"
+        finally:
+            proxy.terminate()
 
 
 async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, delay: float) -> None:

@@ -64,6 +64,10 @@ class Sample:
     hosts: int
 
 
+Samples = dict[str, Sample]
+Choice = Callable[[list[float]], float]
+
+
 class Bench:
     def __init__(self, lab: Lab, transport: str) -> None:
         self.lab, self.transport = lab, transport
@@ -120,7 +124,10 @@ class Bench:
         return Sample(wall, cpu, memory / 1024, len(text), hosts)
 
     def compare(
-        self, cases: dict[str, tuple[Path, str]], rounds: int, choose: Callable[[list[float]], float] = statistics.median
+        self,
+        cases: dict[str, tuple[Path, str]],
+        rounds: int,
+        choose: Callable[[list[float]], float] = statistics.median,
     ) -> dict[str, Sample]:
         """The median of each case, or what is chosen; all take turns, so that whatever else the machine does hits all alike."""
         samples: dict[str, list[Sample]] = {name: [] for name in cases}
@@ -134,7 +141,7 @@ class Bench:
         return {name: chosen(found, choose) for name, found in samples.items()}
 
 
-def chosen(samples: list[Sample], choose: Callable[[list[float]], float]) -> Sample:
+def chosen(samples: list[Sample], choose: Choice) -> Sample:
     def of(field: str) -> float:
         return choose([getattr(sample, field) for sample in samples])
 

@@ -123,13 +123,8 @@ class Bench:
         hosts = len(json.loads(text).get("_meta", {}).get("hostvars", {})) if form == "--list" else 0
         return Sample(wall, cpu, memory / 1024, len(text), hosts)
 
-    def compare(
-        self,
-        cases: dict[str, tuple[Path, str]],
-        rounds: int,
-        choose: Callable[[list[float]], float] = statistics.median,
-    ) -> dict[str, Sample]:
-        """The median of each case, or what is chosen; all take turns, so that whatever else the machine does hits all alike."""
+    def compare(self, cases: dict[str, tuple[Path, str]], rounds: int, choose: Choice = statistics.median) -> Samples:
+        """The median of each case, or what is chosen; all take turns: whatever else the machine does hits all alike."""
         samples: dict[str, list[Sample]] = {name: [] for name in cases}
         for number in range(rounds + 1):
             for name, (source, form) in cases.items():

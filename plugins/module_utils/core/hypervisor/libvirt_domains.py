@@ -98,10 +98,10 @@ class LibvirtDomains(Session):
         with self._asks(f"read the definition of {self._vm(ref.id)}"):
             stored = domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE)
             running = domain.XMLDesc(0) if ref.power is not Power.OFF else ""
-        live = read_live(running) if running else None
+        config = read_domain(stored)
+        live = read_live(running, config) if running else None
         # It may have stopped since it was listed.
         power = Power.OFF if live is None and ref.power is not Power.CRASHED else ref.power
-        config = read_domain(stored)
         self._names[ref.id] = config.domain_name
         holds = read_holds(domain_of(stored)) if HOLDS in stored else ()
         saved = power is Power.OFF and config.record is not None and self._is_saved(ref.id)

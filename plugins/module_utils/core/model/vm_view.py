@@ -162,7 +162,7 @@ def restart_required(vm: VmFacts) -> bool:
     live = vm.live
     if live is None or not vm.is_active:
         return False
-    return any(_essence(live)[key] != value for key, value in _essence(vm.config).items())
+    return _essence(live) != _essence(vm.config)
 
 
 def _essence(config: VmConfig) -> dict[str, Any]:

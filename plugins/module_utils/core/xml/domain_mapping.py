@@ -7,7 +7,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ..model.errors import AblestackError, Code
-from ..model.vm import MEMORY_BLOCK, ROOM_BLOCK, DiskConfig, NicConfig, VmConfig
+from ..model.vm import MEMORY_BLOCK, ROOM_BLOCK, DiskConfig, NicConfig, VmConfig, VmRecord
 from .boot_mapping import is_secure, set_cd_boot, set_firmware, set_tpm
 from .document import DocumentError
 from .domain import (
@@ -83,27 +83,36 @@ def read_domain(text: str) -> VmConfig:
 
     Unsupported or InvalidState, naming the domain, where our own record in it is newer than we or damaged.
     """
-    return _read(domain_of(text))
+    return _read_with_record(domain_of(text))
 
 
-def read_live(text: str) -> VmConfig | None:
-    """The same of a running domain's definition; None where it does not run, for only running ones carry an id."""
+def read_live(text: str, stored: VmConfig | None = None) -> VmConfig | None:
+    """The same of a running domain's definition; None where it does not run, for only running ones carry an id.
+
+    The record is that of the stored definition, where it is given: that one counts.
+    """
     domain = domain_of(text)
-    return _read(domain) if domain.running_id else None
+    if not domain.running_id:
+        return None
+    return _read(domain, stored.record) if stored else _read_with_record(domain)
 
 
 def read_shown(text: str) -> tuple[VmConfig, bool]:
     """Whichever definition libvirt showed, and whether it is the running one."""
     domain = domain_of(text)
-    return _read(domain), bool(domain.running_id)
+    return _read_with_record(domain), bool(domain.running_id)
 
 
-def _read(domain: DomainElement) -> VmConfig:
+def _read_with_record(domain: DomainElement) -> VmConfig:
+    return _read(domain, read_record(domain, f"domain '{domain.name}'"))
+
+
+def _read(domain: DomainElement, record: VmRecord | None) -> VmConfig:
     memory = boot_memory(domain) + sum(device.requested for device in growing_memory(domain))
     return VmConfig(
         id=domain.uuid,
         domain_name=domain.name,
-        record=read_record(domain, f"domain '{domain.name}'"),
+        record=record,
         cpu=domain.current_vcpus or domain.vcpus,
         memory=memory,
         max_cpu=domain.vcpus,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 from pathlib import Path
 
 import pytest
@@ -169,6 +170,16 @@ def test_the_image_comes_back_as_it_was(world: World, tmp_path: Path) -> None:
     assert run(world, name="t", state="extracted", dest=str(dest)).changed
     assert dest.read_bytes() == IMAGE
     assert [path.name for path in tmp_path.iterdir()] == ["copy.qcow2"]
+
+
+def test_what_a_killed_process_left_goes_and_nothing_else(world: World, tmp_path: Path) -> None:
+    left, living, others = (tmp_path / f".copy.qcow2.{end}" for end in ("ablestack-1", "ablestack-2", "bak"))
+    for path in (left, living, others):
+        path.write_bytes(IMAGE[:-1])
+    with living.open() as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        assert run(world, name="t", state="extracted", dest=str(tmp_path / "copy.qcow2")).changed
+    assert {path.name for path in tmp_path.iterdir()} == {"copy.qcow2", living.name, others.name}
 
 
 def test_a_folder_gets_a_file_of_its_name(world: World, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -83,13 +84,19 @@ def _read(path: str) -> Iterator[bytes]:
 
 
 def _fetch(host: Host, template: Template, path: str) -> None:
-    """Into a file beside it that only we can read, and from there in one step: `dest` is never half an image."""
+    """Into a file beside it that only we can read, and from there in one step: `dest` is never half an image.
+
+    That file is locked while we live, so the next one removes what a killed process left.
+    """
     digest = Digest(template.checksum)
     volume = template_image(template.name, template.format)
+    folder, prefix = os.path.dirname(path), f".{os.path.basename(path)}.ablestack-"
     try:
-        handle, partial = tempfile.mkstemp(prefix=f".{os.path.basename(path)}.", dir=os.path.dirname(path))
+        _remove_abandoned(folder, prefix)
+        handle, partial = tempfile.mkstemp(prefix=prefix, dir=folder)
         try:
             with os.fdopen(handle, "wb") as file:
+                fcntl.flock(file, fcntl.LOCK_EX)
                 for chunk in digest.passing(host.download(host.spec.templates, volume)):
                     file.write(chunk)
             digest.verify(f"the image of template '{template.name}' on host '{host.spec.name}'")
@@ -99,3 +106,12 @@ def _fetch(host: Host, template: Template, path: str) -> None:
                 os.unlink(partial)
     except OSError as error:
         raise invalid(f"dest '{path}' cannot be written ({error.strerror})") from error
+
+
+def _remove_abandoned(folder: str, prefix: str) -> None:
+    for name in os.listdir(folder):
+        if name.startswith(prefix):
+            with suppress(OSError), open(os.path.join(folder, name), "rb") as file:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # fails while its process lives
+                if os.fstat(file.fileno()).st_size:  # before it has its lock, it is empty
+                    os.unlink(file.name)

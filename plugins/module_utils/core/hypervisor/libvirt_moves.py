@@ -13,7 +13,7 @@ from ..model.migration import GuestNeeds, StateFile, Transfer
 from ..model.resources import VolumeFacts, VolumeSpec
 from ..model.vm import VmConfig
 from ..xml.boot_mapping import nvram_path
-from ..xml.host_mapping import PASSTHROUGH, folder_pool, guest_needs, host_processor, new_volume, read_volume
+from ..xml.host_mapping import PASSTHROUGH, guest_needs, host_processor, new_folder_pool, new_volume, read_volume
 from .libvirt_storage import PACKET, LibvirtStorage, send
 from .translate import code_of, libvirt
 
@@ -159,7 +159,7 @@ class LibvirtMoves(LibvirtStorage):
                 if not code_of(error, "NO_STORAGE_POOL"):
                     raise
             if pool is None:
-                text = folder_pool(f"ablestack-state-{config.id}", folder)
+                text = new_folder_pool(f"ablestack-state-{config.id}", folder)
                 flags = libvirt.VIR_STORAGE_POOL_CREATE_WITH_BUILD if make else 0
                 try:
                     pool, ours = reader.storagePoolCreateXML(text, flags), True

@@ -72,10 +72,9 @@ class SetAutostart(Step):
 
 @dataclass(frozen=True)
 class CreateVolume(Step):
-    """Makes a volume; one of the same name that a killed run left half made is replaced when `replace` is set."""
+    """Makes a volume."""
 
     volume: VolumeSpec
-    replace: bool = False
 
 
 @dataclass(frozen=True)

@@ -136,12 +136,6 @@ def _reboot(host: Host, step: verbs.Reboot) -> None:
     host.reset(step.vm_id)
 
 
-def _create(host: Host, step: verbs.CreateVolume) -> None:
-    if step.replace:
-        host.delete_volume(step.volume.pool, step.volume.name)
-    host.create_volume(step.volume)
-
-
 def _name_reservation(host: Host, step: verbs.NameReservation) -> None:
     network = host.network(step.network)
     if network is None or not network.reserves:
@@ -199,7 +193,7 @@ _DO: dict[type, Callable[[Host, Any], Any]] = {
     verbs.Rename: lambda host, step: host.rename(step.vm_id, step.domain_name),
     verbs.Claim: _claim,
     verbs.SetAutostart: lambda host, step: host.set_autostart(step.vm_id, step.on),
-    verbs.CreateVolume: _create,
+    verbs.CreateVolume: lambda host, step: host.create_volume(step.volume),
     verbs.CloneVolume: lambda host, step: host.clone_volume(step.volume, f"{step.source_pool}/{step.source}"),
     verbs.GrowVolume: lambda host, step: host.resize_volume(step.pool, step.volume, step.size),
     verbs.ResizeDisk: lambda host, step: host.resize_disk(step.vm_id, step.target, step.size),

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
@@ -19,6 +19,7 @@ from ..model.values import Maybe
 
 T = TypeVar("T")
 Opener = Callable[[HostSpec], Host]
+Errors = Mapping[str, AblestackError]  # by host name
 
 
 class Infrastructure:
@@ -139,3 +140,38 @@ class Infrastructure:
                         f"there is: {', '.join(known)}",
                     )
         return chosen
+
+
+def those_down(found: Mapping[str, T], errors: Errors) -> Errors:
+    """The hosts that cannot be reached, of what `on_hosts` returned; raises any other error, and those where nothing
+    is found.
+    """
+    down = {name: error for name, error in errors.items() if error.code is Code.HOST_UNAVAILABLE}
+    raise_first({name: error for name, error in errors.items() if name not in down})
+    if not found:
+        raise_first(down)
+    return down
+
+
+def raise_first(errors: Errors, **more: object) -> None:
+    """One of the errors, where there are any, which tells of the others, and `more`, in its details."""
+    for name, error in errors.items():
+        if len(errors) > 1:
+            more["others"] = {other: failure.message for other, failure in errors.items() if other != name}
+        raise AblestackError(error.code, error.message, error.hint, **{**error.details, **more})
+
+
+def tolerated(catalog: Catalog, down: Errors, subject: str, changed: bool, result: str) -> list[str]:
+    """Warnings ("host ... `result`") about hosts that are down on purpose; HostUnavailable for any other, now that
+    all the rest of the subject is as wanted.
+    """
+    for name, error in down.items():
+        if catalog.host(name).state == "enabled":
+            raise AblestackError(
+                Code.HOST_UNAVAILABLE,
+                f"{subject} is as wanted on all hosts but '{name}': {error.message}",
+                "bring it back and run the task again, or set its state to disabled or maintenance",
+                host=name,
+                changed=changed,
+            )
+    return [f"host '{name}' {result}: {error.message}" for name, error in down.items()]

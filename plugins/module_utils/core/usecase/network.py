@@ -25,10 +25,8 @@ from ..plan import network as plans
 from ..plan.network import NetworkRequest, in_use, plan_network
 from ..plan.network_design import host_bridge
 from ..plan.steps import Release, Reserve
-from .infrastructure import Infrastructure
+from .infrastructure import Errors, Infrastructure, raise_first, those_down, tolerated
 from .network_lookup import network_on
-
-Errors = Mapping[str, AblestackError]
 
 
 @dataclass(frozen=True)
@@ -59,7 +57,7 @@ def apply_network(infra: Infrastructure, spec: NetworkSpec) -> Outcome:
         rows = [here.on for here in _look(infra, spec, [infra.catalog.host(name) for name in found])[0].values()]
     after = network_view(rows)
     warnings = [text for plan in planned.values() for text in plan.warnings]
-    warnings += _tolerate(infra, spec, lost, changed)
+    warnings += tolerated(infra.catalog, lost, f"network '{spec.name}'", changed, "was left out")
     warnings += [_different(spec.name, entry) for entry in after.get("differences", ())]
     result = {"network": after, "changes": _changes(planned), "restart_required": bool(after.get("pending"))}
     # of a bridge that libvirt names, nobody knows the name beforehand
@@ -112,20 +110,14 @@ def _with_bridges(
         return found
     specs = [infra.catalog.host(name) for name in wanted]
     bridges, errors = infra.on_hosts(lambda host: host.bridge(wanted[host.spec.name]), specs)
-    _raise_first(errors)
+    raise_first(errors)
     return {name: replace(here, bridge=bridges.get(name)) for name, here in found.items()}
 
 
-def _look(
-    infra: Infrastructure, spec: NetworkSpec, hosts: Iterable[HostSpec]
-) -> tuple[dict[str, _Found], dict[str, AblestackError]]:
+def _look(infra: Infrastructure, spec: NetworkSpec, hosts: Iterable[HostSpec]) -> tuple[dict[str, _Found], Errors]:
     """The network on every host that can be reached; the others with their errors, unless there are only such."""
     found, errors = infra.on_hosts(lambda host: _on_host(host, spec), hosts)
-    lost = {name: error for name, error in errors.items() if error.code is Code.HOST_UNAVAILABLE}
-    _raise_first({name: error for name, error in errors.items() if name not in lost})
-    if not found:
-        _raise_first(lost)
-    return found, lost
+    return found, those_down(found, errors)
 
 
 def _on_host(host: Host, spec: NetworkSpec) -> _Found:
@@ -150,7 +142,7 @@ def _on_host(host: Host, spec: NetworkSpec) -> _Found:
 def _carry_out(infra: Infrastructure, planned: Mapping[str, Plan[NetworkState]]) -> None:
     """Each host's steps, on all hosts at once; fails when they all are through."""
     specs = [infra.catalog.host(name) for name, plan in planned.items() if plan.steps]
-    _raise_first(infra.on_hosts(lambda host: _execute(host, planned[host.spec.name].steps), specs)[1])
+    raise_first(infra.on_hosts(lambda host: _execute(host, planned[host.spec.name].steps), specs)[1])
 
 
 def _different(name: str, entry: Mapping[str, Any]) -> str:
@@ -242,26 +234,3 @@ def _require(spec: NetworkSpec, lost: Errors) -> None:
             "bring it back, leave it out of hosts, or take it out of the catalog",
             host=name,
         )
-
-
-def _tolerate(infra: Infrastructure, spec: NetworkSpec, lost: Errors, changed: bool) -> list[str]:
-    """Warnings about hosts that are down on purpose; HostUnavailable for any other, now that the rest is done."""
-    for name, error in lost.items():
-        if infra.catalog.host(name).state == "enabled":
-            raise AblestackError(
-                Code.HOST_UNAVAILABLE,
-                f"network '{spec.name}' is as wanted on all hosts but '{name}': {error.message}",
-                "bring it back and run the task again, or set its state to disabled or maintenance",
-                host=name,
-                changed=changed,
-            )
-    return [f"host '{name}' was left out: {error.message}" for name, error in lost.items()]
-
-
-def _raise_first(errors: Errors) -> None:
-    """One of the errors, which tells of the others in its details."""
-    for name, error in errors.items():
-        if len(errors) > 1:
-            others = {other: failure.message for other, failure in errors.items() if other != name}
-            raise AblestackError(error.code, error.message, error.hint, **{**error.details, "others": others})
-        raise error

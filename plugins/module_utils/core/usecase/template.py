@@ -20,14 +20,12 @@ from ..model.template_view import template_view
 from ..model.values import time_text
 from ..plan import template as plans
 from ..plan.template import Follow, OnHost, SourceFacts
-from .infrastructure import Infrastructure
+from .infrastructure import Errors, Infrastructure, raise_first, those_down, tolerated
 from .query import every_vm
 from .template_copy import Origin, upload_image
 from .template_hosts import as_mates_see, carry_out, least_room, on_host, sharing_groups
 from .template_lookup import find_template, users_of, volumes_on
 from .template_source import FileSource, open_source
-
-Errors = Mapping[str, AblestackError]
 
 
 def apply_template(infra: Infrastructure, spec: TemplateSpec) -> Outcome:
@@ -85,7 +83,10 @@ def _present(
         steps, changed = _carried_out(infra, steps, from_here, found)
         copies = [on.copy for on in _look(infra, spec, [infra.catalog.host(name) for name in found])[0].values()]
     after = _view([replace(found[copy.host], copy=copy) for copy in copies])
-    warnings = (*plan.warnings, *_tolerate(infra, spec, lost, changed))
+    warnings = (
+        *plan.warnings,
+        *tolerated(infra.catalog, lost, f"template '{spec.name}'", changed, "is not asked for templates"),
+    )
     result = {"template": after, "actions": plans.actions(steps, found)}
     return Outcome(changed, _compared(before if changed else after), _compared(after), result, warnings)
 
@@ -115,13 +116,11 @@ def _carried_out(
 ) -> tuple[tuple[Step, ...], bool]:
     """What was done, and whether by us; where any host failed, the error tells what was done on the others."""
     done, errors = carry_out(infra, steps, origin)
-    _raise_first(errors, actions=plans.actions(done, {name: on for name, on in found.items() if name not in errors}))
+    raise_first(errors, actions=plans.actions(done, {name: on for name, on in found.items() if name not in errors}))
     return tuple(done), any(not isinstance(step, Follow) for step in done)
 
 
-def _look(
-    infra: Infrastructure, spec: TemplateSpec, hosts: Iterable[HostSpec]
-) -> tuple[dict[str, OnHost], dict[str, AblestackError]]:
+def _look(infra: Infrastructure, spec: TemplateSpec, hosts: Iterable[HostSpec]) -> tuple[dict[str, OnHost], Errors]:
     """The template on every host that can be reached; the others with their errors, unless there are only such."""
     specs = list(hosts)
 
@@ -130,10 +129,7 @@ def _look(
         return replace(on, pool=host.pool(host.spec.templates)) if len(specs) > 1 else on
 
     found, errors = infra.on_hosts(look, specs)
-    lost = {name: error for name, error in errors.items() if error.code is Code.HOST_UNAVAILABLE}
-    _raise_first({name: error for name, error in errors.items() if name not in lost})
-    if not found:
-        _raise_first(lost)
+    lost = those_down(found, errors)
     if infra.check:
         found = as_mates_see(found, sharing_groups(infra, found))
     return found, lost
@@ -145,7 +141,7 @@ def _with_standing(infra: Infrastructure, found: dict[str, OnHost], names: list[
         return found
     specs = [infra.catalog.host(name) for name in names]
     looked, errors = infra.on_hosts(lambda host: _standing(host, found[host.spec.name]), specs)
-    _raise_first(errors)
+    raise_first(errors)
     return {**found, **looked}
 
 
@@ -160,28 +156,6 @@ def _standing(host: Host, on: OnHost) -> OnHost:
             standing += volumes_on(host, volume.path)
             standing += users_of(vms, "", volume.pool, volume.path)
     return replace(on, used_by=users_of(vms, on.copy.name, on.copy.pool, on.copy.path), standing=tuple(standing))
-
-
-def _tolerate(infra: Infrastructure, spec: TemplateSpec, lost: Errors, changed: bool) -> list[str]:
-    """Warnings about hosts that are down on purpose; HostUnavailable for any other, now that the rest is done."""
-    for name, error in lost.items():
-        if infra.catalog.host(name).state == "enabled":
-            raise AblestackError(
-                Code.HOST_UNAVAILABLE,
-                f"template '{spec.name}' is as wanted on all hosts but '{name}': {error.message}",
-                "bring it back and run the task again, or set its state to disabled or maintenance",
-                host=name,
-                changed=changed,
-            )
-    return [f"host '{name}' is not asked for templates: {error.message}" for name, error in lost.items()]
-
-
-def _raise_first(errors: Errors, **more: object) -> None:
-    """One of the errors, which tells of the others, and `more`, in its details."""
-    for name, error in errors.items():
-        if len(errors) > 1:
-            more["others"] = {other: failure.message for other, failure in errors.items() if other != name}
-        raise AblestackError(error.code, error.message, error.hint, **{**error.details, **more})
 
 
 def _view(hosts: Iterable[OnHost]) -> dict[str, object]:

@@ -91,10 +91,6 @@ class CapabilitiesElement(Document):
 
     tag = "capabilities"
 
-    def domain_types(self, arch: str) -> list[str]:
-        """The ways it runs guests of that architecture."""
-        return [domain.get("type", "") for domain in self.element.findall(f"guest/arch[@name='{arch}']/domain")]
-
 
 def parse(kind: type[D], text: str) -> D:
     """The document of that kind that libvirt gave as text."""
@@ -169,12 +165,6 @@ def read_abilities(text: str) -> Abilities:
     )
 
 
-def read_virt_types(text: str) -> tuple[str, ...]:
-    """The ways to run a guest that the host's capabilities name, the fast one first."""
-    found = parse(CapabilitiesElement, text).domain_types("x86_64")
-    return tuple(kind for kind in ("kvm", "qemu") if kind in found)
-
-
 def guest_needs(definition: str) -> GuestNeeds:
     """What a domain needs of its host, of the processor only where the definition is that of a running one."""
     domain = domain_of(definition)
@@ -189,8 +179,3 @@ def host_processor(capabilities: str) -> str:
     """The host's own processor, which a guest has that was passed it through."""
     cpu = parse(CapabilitiesElement, capabilities).element.find("host/cpu")
     return "" if cpu is None else serialize(cpu)
-
-
-def folder_pool(name: str, folder: str) -> str:
-    """The document of a pool that shows one folder."""
-    return PoolElement(type="dir", name=name, path=folder).text

@@ -256,6 +256,15 @@ def test_a_guest_that_a_lost_move_left_paused_goes_on() -> None:
         audit_settled(world, host, running=True)
 
 
+def test_a_guest_that_was_cut_off_in_the_midst_of_its_start_goes_on() -> None:
+    world = site()
+    mark(world, Mark(Phase.STARTING, "2026-01-01T00:00:00Z"))
+    rows(world)["kvm01"].power = Power.PAUSED
+    assert migrate(world.controller(), host="kvm01").changed
+    assert rows(world)["kvm01"].power is Power.RUNNING
+    audit_settled(world, "kvm01", running=True)
+
+
 def test_a_volume_is_deleted_only_where_the_other_host_has_a_file_of_its_own() -> None:
     def drop(world: World) -> None:
         with world.controller().infrastructure as infrastructure:

@@ -6,11 +6,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Any
 
 import pytest
 
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.errors import AblestackError, Code
+from ansible_collections.ablestack.kvm.plugins.module_utils.core.usecase import owner
+from support.fake_time import FakeTime
 from support.memory_calls import Killed
 from support.migrations import audit_always, audit_settled, migrate, site, vm
 from support.worlds import Controller, World
@@ -113,6 +116,34 @@ def test_failing_at_any_write_it_is_as_it_was_and_the_same_task_again_ends_it(na
                 assert controller.hosts[host].writes[position - 1][0] == "let_go"  # a note of ours, which ends with us
             audit_always(world)
             case.run(world.controller())
+            audit_settled(world, "kvm02", case.running)
+
+
+@pytest.mark.parametrize("name", ["stopped for it", "stopped for it with storage", "started elsewhere"])
+def test_failing_while_nothing_starts_it_is_free_for_a_controller_elsewhere(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    FakeTime.install(monkeypatch)
+    case = CASES[name]
+    calm = prepared(case).controller()
+    case.run(calm)
+    for host in calm.hosts:
+        earlier = takewhile(lambda write: write != "start", (write for write, _args in calm.hosts[host].writes))
+        for position, write in enumerate(["nothing", *earlier]):
+            if write == "let_go":
+                continue  # a note that cannot be taken back counts for as long as that of a dead process
+            world = prepared(case)
+            controller = world.controller()
+            controller.hosts[host].fail_at(position, AblestackError(Code.INTERNAL, "injected"))
+            for one in controller.hosts.values():
+                one.full = frozenset({"start"})
+            with pytest.raises(AblestackError):
+                case.run(controller)
+            audit_always(world)
+            with monkeypatch.context() as elsewhere:
+                elsewhere.setattr(owner, "_machine", lambda: "another machine")
+                elsewhere.setattr(owner, "_process", lambda pid: ("another machine", pid, 1))
+                case.run(world.controller())
             audit_settled(world, "kvm02", case.running)
 
 

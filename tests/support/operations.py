@@ -288,6 +288,11 @@ OPERATIONS: dict[str, Operation] = {
     "migrate with storage": Operation(migrate("kvm02", copy_storage=True), MOVING, hosts=2),
     "migrate one that is off": Operation(migrate("kvm02"), MOVING_OFF, hosts=2, shared=True),
     "migrate one that is off, with storage": Operation(migrate("kvm02", copy_storage=True), MOVING_OFF, hosts=2),
+    "migrate one that is stopped for it": Operation(migrate("kvm02", live=False), MOVING, hosts=2, shared=True),
+    "migrate one that is stopped for it, with storage": Operation(
+        migrate("kvm02", live=False, copy_storage=True), MOVING, hosts=2
+    ),
+    "start elsewhere": Operation(vm("web1", host="kvm02", state="started"), MOVING_OFF, hosts=2, shared=True),
     "volume": Operation(volume("spare", size=1)),
     "grow a volume": Operation(volume("spare", size=2), (volume("spare", size=1),)),
     "grow a volume in use": Operation(volume("keep", size=2), DEPLOYED),

@@ -219,6 +219,8 @@ def _stays(request: MoveRequest, steps: list[Step]) -> Plan[VmFacts]:
     """A VM that is not to go anywhere: what it owes is done, and its mark cleared."""
     vm, record = request.vm, record_of(request.vm)
     starts = not vm.is_active and (request.spec.start or record.mark.runs or vm.phase is Phase.STARTING)
+    if vm.phase is Phase.STARTING and vm.power is Power.PAUSED:  # its host's daemon died in the midst of the start
+        steps.append(At(vm.host.name, Resume(vm.id)))
     if not steps and not starts and vm.phase is Phase.SETTLED:
         return Plan(predicted=vm)
     here = vm.host.name

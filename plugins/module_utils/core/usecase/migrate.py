@@ -23,6 +23,7 @@ from ..plan.lifecycle import not_managed, record_of
 from ..plan.migrate import MoveRequest, has_arrived, plan_move, refuse_move
 from ..plan.placement import Placement
 from ..plan.request import Fresh
+from .execute import disown
 from .holding import beating, came_second
 from .infrastructure import Infrastructure
 from .locate import Located, locate_settled
@@ -177,17 +178,20 @@ def _carry_out(infra: Infrastructure, request: MoveRequest, plan: Plan[VmFacts])
 
 
 def _take_back(infra: Infrastructure, request: MoveRequest) -> None:
-    """After a failure: a VM that did not arrive is as it was, one that did loses its mark, which would keep others off.
+    """After a failure: a VM that did not arrive is as it was, one that did is settled. No mark says that we work on it.
 
     What fails here is found by the next run.
     """
     with suppress(AblestackError):
         vm, twin = _found(infra, MigrateSpec(id=request.vm.id))
-        if vm.phase is Phase.MIGRATING:
-            if not has_arrived(vm):
-                vm = _owing(vm, request.vm.is_active or record_of(request.vm).mark.runs)
-            undo = MoveRequest(MigrateSpec(id=vm.id), vm, infra.catalog, _fresh(), twin)
-            execute_at(infra, plan_move(undo).steps)
+        try:
+            if vm.phase is Phase.MIGRATING:
+                if not has_arrived(vm):
+                    vm = _owing(vm, request.vm.is_active or record_of(request.vm).mark.runs)
+                undo = MoveRequest(MigrateSpec(id=vm.id), vm, infra.catalog, _fresh(), twin)
+                execute_at(infra, plan_move(undo).steps)
+        finally:
+            disown(infra.host(vm.host.name), vm.id)
 
 
 def _owing(vm: VmFacts, runs: bool) -> VmFacts:

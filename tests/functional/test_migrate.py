@@ -265,6 +265,19 @@ def test_a_guest_that_was_cut_off_in_the_midst_of_its_start_goes_on() -> None:
     audit_settled(world, "kvm01", running=True)
 
 
+@pytest.mark.parametrize("phase", [Phase.DEPLOYING, Phase.RESTARTING, Phase.REINSTALLING])
+def test_what_another_task_left_half_done_stays_so_where_there_is_no_move(phase: Phase) -> None:
+    """It owes a start, or disks, which only that task knows; a move of it is refused."""
+    world = site()
+    left = Mark(phase, "2026-01-01T00:00:00Z", runs=True)
+    mark(world, left)
+    rows(world)["kvm01"].live, rows(world)["kvm01"].power = None, Power.OFF
+    assert migrate(world.controller(), host="kvm01").changed is False
+    record = rows(world)["kvm01"].config.record
+    assert record
+    assert record.mark == left
+
+
 def test_a_volume_is_deleted_only_where_the_other_host_has_a_file_of_its_own() -> None:
     def drop(world: World) -> None:
         with world.controller().infrastructure as infrastructure:

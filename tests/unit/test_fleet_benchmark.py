@@ -114,7 +114,7 @@ def test_the_proxy_passes_everything_on_in_order(tmp_path: Path) -> None:
                     connection.sendall(piece)
 
         Thread(target=echo, daemon=True).start()
-        words = [sys.executable, str(FOLDER / "fleet" / "delay.py"), listen, target, "0.002"]
+        words = [sys.executable, str(FOLDER / "delay.py"), listen, target, "0.002"]
         with subprocess.Popen(words, stdout=subprocess.PIPE) as proxy, socket.socket(socket.AF_UNIX) as client:
             assert proxy.stdout
             assert proxy.stdout.readline() == b"ready\n"

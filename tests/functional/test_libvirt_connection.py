@@ -168,6 +168,7 @@ def test_an_error_without_a_code_is_none_of_the_unknown_ones() -> None:
 def test_errors_libvirt_has_no_code_for(name: str) -> None:
     for text, code in (
         ("qemu-img: x.qcow2: No space left on device", Code.INSUFFICIENT_CAPACITY),
+        ("Error: Error while writing VM state: Input/output error\r\n", Code.INSUFFICIENT_CAPACITY),
         ("cannot set up guest memory 'pc.ram': Cannot allocate memory", Code.INSUFFICIENT_CAPACITY),
         ("Unable to access credentials /etc/pki/qemu/ca-cert.pem: No such file or directory", Code.UNSUPPORTED),
     ):

@@ -190,3 +190,12 @@ def test_a_clone_that_cannot_be_given_its_size_is_not_left_behind(host: Any, mon
     with pytest.raises(AblestackError, match="could not resize volume 'clone'"):
         host.clone_volume(VolumeSpec("default", "clone", 1 << 30), "default/source")
     assert small.deleted
+
+
+def test_a_pool_read_anew_is_looked_at_first(host: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    looked: list[str] = []
+    monkeypatch.setattr(type(host), "_refresh", staticmethod(lambda handle: looked.append(handle.name())))
+    assert host.pool("default").available
+    assert looked == []
+    assert host.pool("default", anew=True).available
+    assert looked == ["default"]

@@ -283,8 +283,8 @@ class MemoryHost(MemoryDevices, MemorySnapshots, MemoryNetworks, MemoryMoves, Me
         return volume
 
     @reads
-    def pool(self, name: str) -> PoolFacts:
-        return self._pool(name).facts()
+    def pool(self, name: str, anew: bool = False) -> PoolFacts:
+        return self._pool(name).facts(anew)
 
     @reads
     def volume(self, pool: str, name: str) -> VolumeFacts | None:

@@ -134,13 +134,17 @@ class MemoryPool:
     type: str = "dir"
     source: str = ""
     autostart: bool = False
+    seen: int | None = None  # the room when libvirt last looked, where others have written or deleted since
 
     @property
     def available(self) -> int:
         return max(0, self.capacity - sum(volume.allocation for volume in self.volumes.values()))
 
-    def facts(self) -> PoolFacts:
-        return PoolFacts(self.name, self.id, self.type, self.path, self.capacity, self.available, self.source)
+    def facts(self, anew: bool = False) -> PoolFacts:
+        if anew:
+            self.seen = None
+        room = self.available if self.seen is None else self.seen
+        return PoolFacts(self.name, self.id, self.type, self.path, self.capacity, room, self.source)
 
     def volume_facts(self, name: str) -> VolumeFacts:
         volume = self.volumes[name]

@@ -32,9 +32,11 @@ class LibvirtStorage(Session):
     _pools: dict[str, Any]
     _volumes: dict[tuple[str, str], Any]
 
-    def pool(self, name: str) -> PoolFacts:
+    def pool(self, name: str, anew: bool = False) -> PoolFacts:
         handle = self._pool(name)
         with self._asks(f"read pool '{name}'"):
+            if anew:  # libvirt does not see what others write and delete
+                self._refresh(self._for_reading().storagePoolLookupByName(name))
             facts = read_pool(handle.XMLDesc(0))
         if facts.type not in FILE_POOLS:
             raise AblestackError(

@@ -190,8 +190,8 @@ class ConsoleTail(Protocol):
 class Storage(Protocol):
     """Pools and volumes. Only pools of files (dir, fs, netfs) can hold VM disks."""
 
-    def pool(self, name: str) -> PoolFacts:
-        """The pool; NotFound where there is none, InvalidState where it is not active."""
+    def pool(self, name: str, anew: bool = False) -> PoolFacts:
+        """The pool, `anew` with the room of now; NotFound where there is none, InvalidState where it is not active."""
 
     def volume(self, pool: str, name: str) -> VolumeFacts | None:
         """The volume, None where there is none (also after a refresh of the pool)."""

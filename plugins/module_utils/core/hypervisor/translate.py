@@ -50,6 +50,11 @@ _CODES = {
 # libvirt has no code for these: they come as the text of whatever program met them.
 _TEXTS = {
     "No space left on device": (Code.INSUFFICIENT_CAPACITY, "free some space, or use another pool"),
+    # so QEMU says of whatever keeps it from writing a guest's memory, a full disk as well
+    "Error while writing VM state: Input/output error": (
+        Code.INSUFFICIENT_CAPACITY,
+        "free some space in the pool of the root disk; where it has enough, see in the host's log whether a disk fails",
+    ),
     "Disk quota exceeded": (Code.INSUFFICIENT_CAPACITY, "free some space, or use another pool"),
     "Cannot allocate memory": (Code.INSUFFICIENT_CAPACITY, "the host has not enough free memory"),
     "Unable to access credentials": (

@@ -4,15 +4,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from typing import Any, Callable
+from typing import Any, Callable, TypeVar
 
 from ..hypervisor.port import Host
 from ..model.catalog import Catalog, HostSpec
 from ..model.data_volume import holds
 from ..model.errors import AblestackError, Code, invalid
 from ..model.naming import data_volume
+from ..model.plan_parts import Plan
 from ..model.resources import HostFacts, NetworkFacts, PoolFacts, Template
 from ..model.values import UNSET
 from ..model.vm import DomainRef, VmFacts
@@ -20,12 +21,16 @@ from ..model.vm_spec import AUTO, DiskSpec, NicSpec, VmSpec
 from ..plan.nics import address_key, choose_addresses
 from ..plan.offering import compute_of, pool_of_disk
 from ..plan.placement import Candidate, Demand, Picture, Placement, place, unwanted
-from ..plan.request import Site
+from ..plan.request import Site, VmRequest
+from ..plan.vm import plan_vm
 from .infrastructure import Infrastructure
 from .layering import with_snapshots
 from .neighbours import count_members, require_counted
 from .query import every_vm
 from .sharing import as_others_see
+
+T = TypeVar("T")
+Pools = Mapping[str, PoolFacts]
 
 
 def choose_site(
@@ -58,6 +63,34 @@ def choose_site(
     demand = Demand(compute.cpu, compute.memory, compute.host_tags, groups, named)
     placement = place(tuple(candidates), demand, catalog, draw)
     return picture.site(found[placement.host]), placement
+
+
+def with_room(host: Host, names: Iterable[str], plan: Callable[[Pools | None], T]) -> T:
+    """What `plan` makes of the pools as it knows them (None), or where they have no room, as they are now.
+
+    For libvirt tells the room that it saw when it last worked there, and others may have made some since.
+    """
+    try:
+        return plan(None)
+    except AblestackError as error:
+        if error.code is not Code.INSUFFICIENT_CAPACITY:
+            raise
+    return plan({name: host.pool(name, True) for name in names})
+
+
+def plan_with_room(infra: Infrastructure, request: VmRequest, picture: Picture) -> Plan[VmFacts]:
+    """plan_vm, for what other VMs of the same run leave of the pools."""
+    site = request.site or request.home
+    if site is None:
+        return plan_vm(request)
+
+    def planned(pools: Pools | None) -> Plan[VmFacts]:
+        if pools is None:
+            return plan_vm(request)
+        now = replace(site, pools=dict(pools))
+        return plan_vm(replace(request, site=picture.site(now)) if request.site else replace(request, home=now))
+
+    return with_room(infra.host(site.host.spec.name), site.pools, planned)
 
 
 def _survey(infra: Infrastructure, host: Host, spec: VmSpec, without: VmFacts | None) -> Site:

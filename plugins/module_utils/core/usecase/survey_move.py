@@ -226,6 +226,8 @@ def _check_pool(source: Host, target: Host, name: str, copies: list[Copy]) -> No
     volumes = (source.fresh_volume(name, copy.disk.volume) for copy in copies if copy.disk.pool == name)
     needed = sum(volume.allocation for volume in volumes if volume)
     if there.available < needed:
+        there = target.pool(name, True)  # libvirt tells the room that it saw when it last worked there
+    if there.available < needed:
         raise AblestackError(
             Code.INSUFFICIENT_CAPACITY,
             f"pool '{name}' on host '{target.spec.name}' has {gib(there.available)} of {gib(needed)} GiB needed",

@@ -88,7 +88,7 @@ def upload_image(chunks: Callable[[], Iterable[bytes]], source: str) -> Make:
 
     def make(host: Host, template: Template) -> Template:
         pool, volume = host.spec.templates, template_image(template.name, template.format)
-        available = host.pool(pool).available
+        available = host.pool(pool, True).available
         if available < template.file_size:
             raise AblestackError(
                 Code.INSUFFICIENT_CAPACITY,

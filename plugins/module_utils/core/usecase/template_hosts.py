@@ -56,7 +56,7 @@ def least_room(infra: Infrastructure, found: Iterable[OnHost]) -> Room:
 
 
 def _room(host: Host, copy: TemplateCopy) -> Room:
-    pool = host.pool(host.spec.templates)
+    pool = host.pool(host.spec.templates, True)  # libvirt tells the room that it saw when it last worked there
     images = [host.volume(pool.name, name) for name in copy.volumes if template_of(name)]
     sizes = [max(image.allocation, image.file_size) for image in images if image]
     return Room(pool.available + sum(sizes), f"pool '{pool.name}' on host '{host.spec.name}'")

@@ -38,7 +38,7 @@ from .owner import current_owner
 from .remembered import remembering
 from .sharing import require_free_elsewhere
 from .staying import staying
-from .survey import choose_site, with_addresses_chosen, with_segment
+from .survey import choose_site, plan_with_room, with_addresses_chosen, with_segment
 from .template_lookup import require_still_ready
 from .waiting import wait_for, with_addresses
 
@@ -122,7 +122,7 @@ def plan_task(infra: Infrastructure, spec: VmSpec, located: Located, picture: Pi
         located.require_all_hosts(spec.name or spec.id)
     with staying(infra, request.existing):
         request = with_home(infra, request)
-    plan = plan_vm(request)
+    plan = plan_with_room(infra, request, picture or Picture())
     for refusal in plan.refusals:
         raise refusal
     before = _before(request, plan)

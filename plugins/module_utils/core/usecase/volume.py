@@ -26,6 +26,7 @@ from .layering import with_snapshots
 from .locate import locate
 from .query import every_vm, read_vms
 from .sharing import as_others_see, has_or_awaits
+from .survey import Pools, with_room
 from .tombstone import await_burial, burying, has_tombstone
 from .vm import apply_vm
 
@@ -40,7 +41,12 @@ def apply_volume(infra: Infrastructure, spec: DataVolumeSpec) -> Outcome:
     if volume.facts is None and spec.state == "absent":
         return _swept(infra, spec)
     host = infra.host(volume.host.name)
-    plan = plan_volume(spec, infra.catalog, volume, host.pool(volume.pool), vm)
+
+    def planned(pools: Pools | None) -> VolumePlan:
+        pool = pools[volume.pool] if pools else host.pool(volume.pool)
+        return plan_volume(spec, infra.catalog, volume, pool, vm)
+
+    plan = with_room(host, [volume.pool], planned)
     before = data_volume_view(volume)
     if plan.vm is not None:
         return _by_vm(infra, plan, volume, before)

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Compares what fleets cost: our modules, libvirt's own tools, virt-install and community.libvirt, on one lab host.
 
-  ./dev shell python benchmarks/fleet/run.py [--counts 10 30] [--rounds 3] [--minutes 20] [--only WORD ...]
+  ./dev bench fleet [--counts 10 30] [--rounds 3] [--minutes 20] [--only WORD ...]
                                              [--into FOLDER [--more]]
 
 Writes the tables, the ratios and the picture into the documents (docs/design/speed.md, docs/images/fleet.svg); with

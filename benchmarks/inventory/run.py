@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Measures the inventory beside community.libvirt's, on the same domains of the lab, with the same ansible-core.
 
-  ./dev shell python benchmarks/inventory/run.py [--rounds 5] [--domains 500] [--agents 20] [--transport tls] [--print]
+  ./dev bench inventory [--rounds 5] [--domains 500] [--agents 20] [--transport tls] [--print]
 
 Writes its tables into benchmarks/inventory/README.md, or only prints them with --print. The lab it starts it ends. So
 many guests as --agents says are started, and the guest agent of one is stopped, to see who waits for it; 0 leaves that

@@ -86,6 +86,7 @@ def main() -> None:
     over = time.monotonic() + asked.minutes * 60
     loads = [os.getloadavg()[0]]
     kept = (asked.into or Path(tempfile.gettempdir())) / "fleet.json"
+    kept.parent.mkdir(parents=True, exist_ok=True)
     found = Results.load(kept) if asked.more and kept.exists() else Results()
     lab = Lab()
     was_up = bool(lab.hosts)

@@ -66,7 +66,7 @@ class InstalledAction(ActionBase):  # type: ignore[misc]
         if self._task.delegate_to:
             task_vars = task_vars.get("ansible_delegated_vars", {}).get(self._task.delegate_to, {})
         wanted = C.config.get_config_value("INTERPRETER_PYTHON", variables=task_vars) or ""
-        interpreter = str(self._templar.template(wanted.strip()))
+        interpreter = str(self._templar.template(wanted)).strip()  # stripped before, it is no template any more
         if interpreter in _DISCOVERED:
             return str(task_vars.get("ansible_facts", {}).get("discovered_interpreter_python", ""))
         return interpreter

@@ -156,6 +156,21 @@ def test_only_the_same_python_and_user_has_it_installed(
     assert task._is_installed(variables) is installed
 
 
+@pytest.mark.parametrize(
+    ("interpreter", "sent"), [("{{ ansible_playbook_python }}", False), (" {{ '/usr/bin/env' }} python3", True)]
+)
+def test_an_interpreter_may_be_a_template(interpreter: str, sent: bool, tmp_path: Path) -> None:
+    told = {"ansible_connection": "local", "ansible_python_interpreter": interpreter}
+    task = {"ablestack.kvm.ablestack_vm_info": {"uri": "test:///default"}}
+    (tmp_path / "book.yml").write_text(
+        yaml.dump([{"hosts": "localhost", "gather_facts": False, "vars": told, "tasks": [task]}])
+    )
+    words = [str(HERE / "ansible-playbook"), "-vvv", "-i", "localhost,", str(tmp_path / "book.yml")]
+    run = subprocess.run(words, env={**os.environ, "ANSIBLE_HOME": str(tmp_path)}, capture_output=True, check=False)
+    assert run.returncode == 0 or sent, run.stdout
+    assert (b"AnsiballZ" in run.stdout) is sent
+
+
 def test_compiled_files_are_kept_elsewhere_where_the_collection_takes_none(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("PYTHONPYCACHEPREFIX", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", "/home/some one")

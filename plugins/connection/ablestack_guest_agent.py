@@ -66,6 +66,8 @@ from ansible_collections.ablestack.kvm.plugins.module_utils.core.usecase.locate 
 from ansible_collections.ablestack.kvm.plugins.module_utils.face.connection import checked_uri, open_hosts
 
 PIECE = 256 * 1024
+AT_HOME = '[ -n "$HOME" ] || export HOME="$(eval echo "~$(id -un)")"; exec /bin/sh -c "$0"'
+"""Runs a command with a home: an agent that systemd started has none, and Ansible keeps its files below `~`."""
 UNREACHABLE = (Code.HOST_UNAVAILABLE, Code.AGENT_UNAVAILABLE, Code.NOT_FOUND, Code.INVALID_STATE)
 
 
@@ -104,7 +106,8 @@ class Connection(ConnectionBase):
     def exec_command(self, cmd: str, in_data: bytes | None = None, sudoable: bool = True) -> tuple[int, bytes, bytes]:
         super().exec_command(cmd, in_data=in_data, sudoable=sudoable)
         with told():
-            answer: tuple[int, bytes, bytes] = self._shell_of_guest.run(("/bin/sh", "-c", str(cmd)), in_data or b"")
+            words = ("/bin/sh", "-c", AT_HOME, str(cmd))
+            answer: tuple[int, bytes, bytes] = self._shell_of_guest.run(words, in_data or b"")
         return answer
 
     def put_file(self, in_path: str, out_path: str) -> None:

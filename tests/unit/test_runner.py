@@ -352,7 +352,6 @@ def test_what_is_secret_in_an_address_is_masked_in_results_and_in_the_system_s_l
         run({"url": {"type": "str"}}, lambda _options: work)
     text = capsys.readouterr().out
     assert json.loads(text).get("failed", False) is failed
-    assert "module_args" in text
     assert logged
     for told in (text, unquote(text), *logged):
         assert "hunter2pw" not in unquote(told)

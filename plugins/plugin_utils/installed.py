@@ -84,8 +84,16 @@ class InstalledAction(ActionBase):  # type: ignore[misc]
         except ValueError:
             output = {"module_stdout": told["stdout"], "module_stderr": told["stderr"], "rc": told["rc"]}
             return {"failed": True, "msg": "the module ended without a result", **output}
+        if "warnings" in done:
+            done["warnings"] = [told_warning(warning) for warning in done["warnings"]]
         # not by Ansible's own function for it, which newer releases have no more
         return {key: value for key, value in done.items() if not key.startswith("_ansible_")}
+
+
+def told_warning(warning: Any) -> str:
+    """As a text: since 2.19 modules send data, which Ansible shows as it is where it has not read it itself."""
+    event = warning.get("event") if isinstance(warning, Mapping) else None
+    return str(event["msg"] if isinstance(event, Mapping) and "msg" in event else warning)
 
 
 def is_this_python(interpreter: str) -> bool:

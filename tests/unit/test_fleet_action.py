@@ -200,3 +200,15 @@ def test_a_module_that_dies_is_a_failure_with_what_it_said() -> None:
     done = action.InstalledAction._run_installed(task, "{}")
     assert done["failed"] is True
     assert (done["module_stderr"], done["rc"]) == ("Killed\n", 137)
+
+
+def test_warnings_are_sentences_whatever_release_of_ansible_wrote_them() -> None:
+    event = {"event": {"msg": "host 'h2' was left out", "__ansible_type": "Event"}, "__ansible_type": "WarningSummary"}
+    answer = json.dumps({"changed": False, "warnings": [event, "as ever", {"other": 1}]})
+    task = SimpleNamespace(
+        _module=FLEET,
+        _compute_environment_string=lambda: "",
+        _low_level_execute_command=lambda _command, in_data: {"stdout": answer, "stderr": "", "rc": 0},
+    )
+    done = action.InstalledAction._run_installed(task, "{}")
+    assert done["warnings"] == ["host 'h2' was left out", "as ever", "{'other': 1}"]

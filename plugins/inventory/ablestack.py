@@ -203,6 +203,7 @@ from ansible.errors import AnsibleParserError
 from ansible.plugins.inventory import BaseInventoryPlugin, Cacheable, Constructable
 
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.errors import AblestackError, invalid
+from ansible_collections.ablestack.kvm.plugins.module_utils.face.checks import known_keys
 from ansible_collections.ablestack.kvm.plugins.module_utils.face.inventory import Source, host_names
 
 GROUP = "ablestack"
@@ -224,6 +225,10 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
     def parse(self, inventory: Any, loader: Any, path: str, cache: bool = True) -> None:
         super().parse(inventory, loader, path, cache)
         config = self._read_config_data(path)
+        try:
+            known_keys(config, self.option_definitions, os.path.basename(path))
+        except AblestackError as error:
+            raise AnsibleParserError(error.sentence) from None
         options = {name: self.get_option(name) for name in OPTIONS}
         # as it is written: Ansible would make it absolute from the current folder
         options["catalog_file"] = config.get("catalog_file")

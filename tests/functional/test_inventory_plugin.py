@@ -206,6 +206,7 @@ def test_filters_take_what_yaml_makes_of_values(tmp_path: Path) -> None:
 
 
 WRONG = {
+    "an option": ({"keyed_group": []}, "did you mean 'keyed_groups'"),
     "filters": ({"filters": {"zoen": "a"}}, "did you mean 'zone'"),
     "nested filters": ({"filters": {"zone": {"a": "b"}}}, "filters.zone"),
     "a zone nobody is in": ({"filters": {"zone": "seoul"}}, "no host of the catalog has zone seoul"),

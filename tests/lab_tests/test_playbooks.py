@@ -105,7 +105,9 @@ def test_nothing_is_stopped_where_one_lacks_the_snapshot(play: Play, states: Cal
     one = {"name": "web3", "template": "tiny", "compute_offering": "tiny", "networks": ["default"]}
     play("deploy", ablestack_vms=[one])
     refused = play("restore", ok=False, ablestack_names=["web3"], ablestack_snapshot="never-taken")
-    assert [task.task for task in refused.failed] == ["See that every VM has the snapshot before any is stopped"]
+    [failed] = refused.failed
+    assert failed.task == "See that every VM has the snapshot before any is stopped"
+    assert "VM 'web3' has no snapshot 'never-taken': it has: none" in str(failed.result)
     assert states()["web3"]
 
 

@@ -276,6 +276,15 @@ def test_what_ansible_refuses_has_an_error_to_branch_on_too(result: Result, args
     assert "Traceback" not in text
 
 
+def test_a_text_where_mappings_belong_names_the_option(capsys: pytest.CaptureFixture[str]) -> None:
+    lists = {"type": "list", "elements": "dict", "options": {"name": {"type": "str"}}}
+    with module_arguments({"disks": [{"name": "data"}, "log"]}), pytest.raises(SystemExit):
+        run({"disks": lists, "records": lists}, lambda _options: lambda _infrastructure: DONE)
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["msg"] == "an entry of disks is no mapping: write for example disks: [{name: ...}]."
+    assert answer["error"]["code"] == "InvalidInput"
+
+
 def test_plain_keeps_what_json_has_and_turns_the_rest_of_ours_into_it() -> None:
     data = {"a": (1, 2.5, None, True), "b": {"c": Colour.RED}, "d": frozenset({"y", "x"})}
     assert plain(data) == {"a": [1, 2.5, None, True], "b": {"c": "red"}, "d": ["x", "y"]}

@@ -38,8 +38,19 @@ class Module(AnsibleModule):  # type: ignore[misc]
     def fail_json(self, msg: str, **result: Any) -> NoReturn:
         self.keep_secrets()
         result.setdefault("error", {"code": Code.INVALID_INPUT.value, "hint": "", "details": {}})
+        if msg.startswith("dictionary requested"):
+            msg = self._no_mapping() or msg
         super().fail_json(msg=msg, **result)
         raise SystemExit(1)
+
+    def _no_mapping(self) -> str:
+        """Names the list of mappings that has something else in it, which Ansible does not."""
+        given = (name for name, option in self.argument_spec.items() if option.get("options") and name in self.params)
+        names = [name for name in given if self.params[name] is not None]
+        if not names:
+            return ""
+        first = next(iter(self.argument_spec[names[0]]["options"]))
+        return f"an entry of {' or '.join(names)} is no mapping: write for example {names[0]}: [{{{first}: ...}}]."
 
     def keep_secrets(self) -> None:
         """Masks in results what Ansible does not know for secret: it sees options, not what is in them."""

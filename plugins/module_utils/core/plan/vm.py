@@ -78,7 +78,7 @@ def missing(request: VmRequest) -> AblestackError:
         gone = f"; a destroyed VM of that {'id' if spec.id else 'name'} can be recovered until {_until(request)}"
     elif request.namesake:
         gone = f"; VM '{request.namesake.name}' has the id {request.namesake.id}"
-    deploy = "name a template or an iso to deploy it"
+    deploy = "check the name, or name a template or an iso to deploy it"
     if spec.id:
         deploy = "check the id, or leave it out: only a name can be deployed"
     elif spec.state == "reinstalled":

@@ -76,6 +76,8 @@ def _attached(spec: DataVolumeSpec, volume: DataVolume, vm: VmFacts | None) -> V
     holder = volume.holder
     if holder is not None and holder.id != vm.id:
         raise in_use(volume, holder, f"detach it there first, with state: detached and vm: {holder.name}")
+    if volume.facts is None and not (spec.size or spec.disk_offering):
+        raise invalid(f"{_nothing(volume)}, nor a size to make it with", "check its name, or add size or disk_offering")
     return _through(vm, spec, volume.facts.capacity if volume.facts else 0)
 
 
@@ -87,11 +89,7 @@ def _through(vm: VmFacts, spec: DataVolumeSpec, size: int) -> VolumePlan:
 
 def _detached(spec: DataVolumeSpec, volume: DataVolume, vm: VmFacts | None) -> VolumePlan:
     if volume.facts is None:
-        raise AblestackError(
-            Code.NOT_FOUND,
-            f"there is no volume '{volume.name}' in pool '{volume.pool}' on host '{volume.host.name}'",
-            "name its pool and host, or make it with state: present",
-        )
+        raise AblestackError(Code.NOT_FOUND, _nothing(volume), "name its pool and host, or make it with state: present")
     holder, size = volume.holder, volume.facts.capacity
     if holder is None:
         return VolumePlan(size=size)
@@ -99,6 +97,10 @@ def _detached(spec: DataVolumeSpec, volume: DataVolume, vm: VmFacts | None) -> V
         raise in_use(volume, holder, f"detach it from there, with vm: {holder.name}")
     left = tuple(DiskSpec(disk.name) for disk in _data_disks(holder) if disk.name != spec.name)
     return VolumePlan(size=size, vm=_change(holder, left))
+
+
+def _nothing(volume: DataVolume) -> str:
+    return f"there is no volume '{volume.name}' in pool '{volume.pool}' on host '{volume.host.name}'"
 
 
 def _absent(volume: DataVolume) -> VolumePlan:

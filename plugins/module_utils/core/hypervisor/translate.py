@@ -30,7 +30,7 @@ _CODES = {
     "RESOURCE_BUSY": (Code.CONFLICT, "something else uses it; try again later"),
     "OPERATION_TIMEOUT": (Code.CONFLICT, "another operation holds it; try again later"),
     "OPERATION_ABORTED": (Code.CONFLICT, "somebody else ended the operation"),
-    "AGENT_UNRESPONSIVE": (Code.AGENT_UNAVAILABLE, "check that the guest agent runs in the guest"),
+    "AGENT_UNRESPONSIVE": (Code.AGENT_UNAVAILABLE, "check that the guest has booted and its agent runs"),
     "AGENT_UNSYNCED": (Code.AGENT_UNAVAILABLE, "the guest agent does not answer in time"),
     "AGENT_COMMAND_TIMEOUT": (Code.AGENT_UNAVAILABLE, "the guest agent does not answer in time"),
     "AGENT_COMMAND_FAILED": (Code.AGENT_UNAVAILABLE, ""),

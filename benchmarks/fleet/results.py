@@ -124,7 +124,7 @@ def _sections(found: Results) -> Iterable[str]:
         yield "Calls of libvirt that a host answers, and memory of the process, for one fleet task:"
         rows = [[name, f"{cost['trips']:g}", f"{cost['kib'] / 1024:.1f}"] for name, cost in found.costs.items()]
         yield _table(["", "calls", "MiB"], rows)
-    lines = [row.line for count in found.counts() for row in ratios(found, count)]
+    lines = [row.line for row in ratios(found, max(found.counts(), default=0))]  # the limits are for a fleet
     yield "\n".join(["| ratio | measured | limit | kept |", "|---|--:|---|---|", *lines])
 
 

@@ -45,6 +45,12 @@ def texts(value: Any, change: Any, key: str = "") -> Any:
 
 def write(folder: Path, name: str, data: dict[str, Any], title: str = TITLE) -> Path:
     """The page of the data, written by the role."""
+    written(folder, name, data, title)
+    return folder / f"{name}.html"
+
+
+def written(folder: Path, name: str, data: dict[str, Any], title: str = TITLE) -> bool:
+    """Whether the role says that the page has changed."""
     file = folder / f"{name}.html"
     role = {"name": "ablestack.kvm.report", "tasks_from": "write.yml"}
     given = {"report_dest": str(file), "report_title": title, "report_found": data}
@@ -61,7 +67,7 @@ def write(folder: Path, name: str, data: dict[str, Any], title: str = TITLE) -> 
         check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
-    return file
+    return "changed=0" not in done.stdout
 
 
 @pytest.fixture(scope="module")
@@ -113,6 +119,16 @@ def test_it_shows_the_fleet_and_asks_nobody_for_anything(page: Page, file: Path,
     assert set(rows(page, "networks")) == {"default", "lan"}
     assert set(rows(page, "templates")) == {"debian12", "tiny"}
     assert "5 GiB" in rows(page, "volumes")["archive"]
+
+
+def test_a_page_that_tells_nothing_new_has_its_time_and_is_no_change(data: dict[str, Any], folder: Path) -> None:
+    old = 'As of <time datetime="2020-01-02T03:04:05Z">2020-01-02 03:04</time>'
+    lasting = {**data, "vms": [vm for vm in data["vms"] if not vm["expunge_at"]]}  # of others the days left are told
+    file = write(folder, "twice", lasting)
+    file.write_text(re.sub("As of <time.*</time>", old, file.read_text(encoding="utf-8")), encoding="utf-8")
+    assert not written(folder, "twice", lasting)
+    assert "2020-01-02" not in file.read_text(encoding="utf-8")
+    assert written(folder, "twice", data)
 
 
 def test_it_shows_what_is_destroyed_and_until_when(page: Page, file: Path, data: dict[str, Any]) -> None:

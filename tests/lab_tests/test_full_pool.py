@@ -40,7 +40,7 @@ WEB: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Crowded:
-    """The pool `crowded` of h1, on a disk of 64 MiB, and a catalog that has everything there."""
+    """The pool `crowded` of h1, on a disk of 256 MiB, and a catalog that has everything there."""
 
     lab: Lab
     catalog: dict[str, Any]
@@ -79,7 +79,7 @@ class Crowded:
 @pytest.fixture(scope="module")
 def crowded(clean_lab: Lab) -> Iterator[Crowded]:
     clear_state(clean_lab, "h1")
-    clean_lab.host("h1", "sh", "-c", f"mkdir -p {DISK} && mount -t tmpfs -o size=64m none {DISK} && mkdir {FOLDER}")
+    clean_lab.host("h1", "sh", "-c", f"mkdir -p {DISK} && mount -t tmpfs -o size=256m none {DISK} && mkdir {FOLDER}")
     with closing(clean_lab.connect("h1")) as connection:
         pool = connection.storagePoolDefineXML(
             f"<pool type='dir'><name>crowded</name><target><path>{FOLDER}</path></target></pool>"

@@ -28,8 +28,11 @@ def lab_blocks() -> list[Block]:
 
 
 def test_the_lab_part_of_the_start_page_runs_as_it_is_written(clean_lab: Lab, record_property: Any) -> None:
-    up, playbook, run = lab_blocks()
-    assert (up.language, playbook.language, run.language) == ("sh", "yaml", "sh")
+    up, playbook, run, shown, guide = lab_blocks()
+    assert [block.language for block in (up, playbook, run, shown, guide)] == ["sh", "yaml", "sh", "text", "sh"]
+    catalog, shell = guide.text.rstrip().rsplit("\n", 1)
+    assert shell == "./dev shell"
+    listing = f"{catalog}\n{shell} ansible localhost -m ablestack.kvm.ablestack_vm_info"
     assert f"`{FILE}`" in "\n".join(START.read_text(encoding="utf-8").splitlines())
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("ANSIBLE_", "PYTEST_"))}
     environment.update(ABLESTACK_LAB=str(clean_lab.folder), ANSIBLE_NOCOLOR="1")
@@ -37,16 +40,19 @@ def test_the_lab_part_of_the_start_page_runs_as_it_is_written(clean_lab: Lab, re
     file.write_text(playbook.text, encoding="utf-8")
     begin = time.monotonic()
     try:
-        script = f"set -e\n{up.text}{run.text}echo '--- again'\n{run.text}"
+        script = f"set -e\n{up.text}{run.text}echo '--- again'\n{run.text}echo '--- guide'\n{listing}"
         done = subprocess.run(
             ["bash", "-c", script], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=900, check=False
         )
     finally:
         file.unlink()
+        (ROOT / "catalog.yml").unlink(missing_ok=True)
     assert done.returncode == 0, done.stdout + done.stderr
-    first, again = done.stdout.split("--- again")
+    first, rest = done.stdout.split("--- again")
+    again, listed = rest.split("--- guide")
     assert re.search(r"changed=2 ", first)
     assert re.search(r"changed=0 ", again)
+    assert re.search(r"name: web1\b", listed)
     [command] = set(re.findall(r"(ssh -F \S+ \S+@[\w.]+)", done.stdout))
     reached = subprocess.run([*command.split(), "hostname"], capture_output=True, text=True, timeout=60, check=False)
     seconds = round(time.monotonic() - begin)

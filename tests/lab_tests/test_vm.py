@@ -129,6 +129,7 @@ def test_a_vm_whose_memory_its_host_has_saved_goes_on_from_it_or_is_destroyed(cl
         assert "memory of VM 'asleep' is saved" in failed["msg"]
     vm(name="asleep", labels={"tier": "front"})
     thrice(vm, name="asleep", state="started")
+    clean_lab.wait_ssh(address)  # its network needs a moment
     assert boot_id(clean_lab, address) == first
     with closing(clean_lab.connect("h1")) as connection:
         assert "front" in connection.lookupByName("asleep").XMLDesc(0)

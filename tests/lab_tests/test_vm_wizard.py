@@ -274,7 +274,7 @@ def test_a_real_cloud_init_does_what_the_seed_says(clean_lab: Lab, images: None,
     user_data = "#cloud-config\nruncmd:\n  - [sh, -c, 'echo ran > /run/by-user-data']\n"
     done = task(
         name="deb1", template="debian", cpu=2, memory=512, networks=[{"name": "quiet", "ip": "10.66.0.10"}],
-        ssh_key_pairs=["lab"], user_data=user_data, wait="cloud_init", wait_timeout=280,
+        ssh_key_pairs=["lab"], user_data=user_data, wait="cloud_init", wait_timeout=540,
     )  # fmt: skip
     assert done["vm"]["ip_address"] == "10.66.0.10"
     lab.wait_ssh("10.66.0.10", user="debian")

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from enum import Enum
 from typing import Any, Literal, TypeVar, Union
@@ -136,3 +137,9 @@ def parse_time(text: str) -> datetime:
 def later(text: str, seconds: int) -> str:
     """The stored time that many seconds after another."""
     return time_text(parse_time(text) + timedelta(seconds=seconds))
+
+
+def altered(item: T, **values: Any) -> T:
+    """The dataclass with these values: itself where they are its own, as in most of a fleet, else a copy."""
+    same = all(getattr(item, name) == value for name, value in values.items())
+    return item if same else replace(item, **values)  # type: ignore[type-var]

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from ..model.errors import AblestackError, Code
 from ..model.plan_parts import LIVE, NEXT_BOOT, RESTART, Change
 from ..model.seed_content import SeedContent
-from ..model.values import UNSET
+from ..model.values import UNSET, altered
 from ..model.vm import MEMORY_BLOCK, VmConfig, VmFacts, VmRecord
 from ..model.vm_spec import DiskSpec
 from .change_disks import change_data_disks, change_iso, change_root, match_disks
@@ -187,17 +187,17 @@ def _compute(request: VmRequest, vm: VmFacts, edits: Edits) -> None:
         roomless = (own, new) == (getattr(config, of), getattr(wanted, of))  # then it says the same again
         if own != new and not roomless:
             edits.changes.append(Change(name, own, new, NEXT_BOOT))
-    edits.record = replace(
+    edits.record = altered(
         record,
         compute_offering=wanted.offering,
         dynamic_scaling=wanted.dynamic_scaling,
         scaling_chosen=wanted.scaling_chosen,
     )
-    edits.config = replace(
+    edits.config = altered(
         config, cpu=wanted.cpu, memory=wanted.memory, max_cpu=wanted.max_cpu, max_memory=wanted.max_memory
     )
     if edits.live is not None and not edits.needs_power_off:
-        edits.live = replace(
+        edits.live = altered(
             edits.live, cpu=max(wanted.cpu, edits.live.cpu), memory=max(wanted.memory, edits.live.memory)
         )
 

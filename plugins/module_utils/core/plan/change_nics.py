@@ -14,7 +14,7 @@ from ..model.errors import AblestackError, Code
 from ..model.plan_parts import LIVE, NEXT_BOOT, RESTART, Change
 from ..model.resources import NetworkFacts
 from ..model.seed_content import SeedNic
-from ..model.values import UNSET
+from ..model.values import UNSET, altered
 from ..model.vm import NicConfig, NicRecord, VmConfig, VmFacts
 from ..model.vm_spec import AUTO, NicSpec
 from .change_disks import home_of
@@ -96,7 +96,7 @@ def change_nics(request: VmRequest, vm: VmFacts, edits: Edits) -> None:
     _order(edits, vm, plans)
     before = edits.config
     edits.config = _with_nics(edits.config, [plan.config for plan in plans], keep_order=False)
-    edits.record = replace(edits.record, nics=tuple(plan.record for plan in plans))
+    edits.record = altered(edits.record, nics=tuple(plan.record for plan in plans))
     if edits.live is not None:
         edits.live = _with_nics(edits.live, [plan.config for plan in plans], keep_order=True)
     if gone or edits.config != before or any(match.moves for match in matches):
@@ -110,7 +110,7 @@ def _planned(
     spec, have = match.spec, match.have
     if have is None:
         return _plugged(request, vm, match, position, matches, edits)
-    config = replace(have, network=spec.network, model=spec.model or have.model)
+    config = altered(have, network=spec.network, model=spec.model or have.model)
     if config.model != have.model:
         edits.changes.append(Change(f"networks.{spec.network}.model", have.model, config.model, RESTART))
     if not match.moves:
@@ -227,10 +227,10 @@ def _with_nics(config: VmConfig, wanted: list[NicConfig], keep_order: bool) -> V
     if not keep_order:
         nics = tuple(wanted)
     else:
-        staying = [replace(nic, network=by_mac[nic.mac].network) for nic in config.nics if nic.mac in by_mac]
+        staying = [altered(nic, network=by_mac[nic.mac].network) for nic in config.nics if nic.mac in by_mac]
         macs = {nic.mac for nic in staying}
         nics = tuple(staying) + tuple(nic for nic in wanted if nic.mac not in macs)
-    return config if nics == config.nics else replace(config, nics=nics)
+    return altered(config, nics=nics)
 
 
 def _new_mac(vm: VmFacts, network: str, position: int, matches: Iterable[NicMatch]) -> str:

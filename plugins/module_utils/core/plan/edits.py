@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from ..model.errors import AblestackError, Code
 from ..model.plan_parts import RESTART, Change, Plan, Step
 from ..model.seed_content import SeedNic
+from ..model.values import altered
 from ..model.vm import DiskRecord, VmConfig, VmFacts, VmRecord
 from .steps import (
     AttachDisk,
@@ -73,11 +74,11 @@ def write_edits(edits: Edits, vm: VmFacts, forced: bool = False, patience: int =
     """The plan that makes the edits. The guest first, which may refuse; the record last, so that what a killed run
     left undone still shows as a difference. `patience` is how long (s) a guest may take to let a device go.
     """
-    config = replace(edits.config, record=edits.record)
+    config = altered(edits.config, record=edits.record)
     steps = list(edits.first)
     live = None
     if vm.is_active and vm.live is not None and edits.live is not None:
-        live = replace(edits.live, record=edits.record)
+        live = altered(edits.live, record=edits.record)
         steps += live_steps(vm.live, live, forced, patience)
     for disk in edits.grown:
         if vm.is_active:
@@ -90,7 +91,7 @@ def write_edits(edits: Edits, vm: VmFacts, forced: bool = False, patience: int =
         steps.append(RedefineVm(vm.config, replace(config, record=vm.record) if live else config))
     if edits.record != vm.record:
         steps.append(SetRecord(vm.id, edits.record))
-    return Plan(tuple(edits.changes), tuple(steps), predicted=replace(vm, config=config, live=live))
+    return Plan(tuple(edits.changes), tuple(steps), predicted=altered(vm, config=config, live=live))
 
 
 def snapshots_exist(vm: VmFacts, what: str, found: tuple[str, ...] = ()) -> AblestackError:

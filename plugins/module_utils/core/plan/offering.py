@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from ..model.catalog import Catalog, ComputeOffering
 from ..model.errors import AblestackError, Code, invalid
-from ..model.values import GIB, UNSET, gib
+from ..model.values import GIB, UNSET, altered, gib
 from ..model.vm import ROOM_BLOCK
 from ..model.vm_spec import DiskSpec, VmSpec
 
@@ -99,13 +99,11 @@ def _without_catalog(spec: VmSpec, current: Compute) -> Compute:
 
 def _by_offering(offering: ComputeOffering, spec: VmSpec, current: Compute | None) -> Compute:
     kept = current if current and current.offering == offering.name else None
-    compute = Compute(offering.name, 0, 0, 0, 0, offering.dynamic_scaling, host_tags=offering.host_tags)
-    scaling = _scaled(compute, spec, current).dynamic_scaling
+    scaling, chosen = _scaling(offering.name, offering.dynamic_scaling, spec, current)
     cpu = _amount(offering, "cpu", spec, kept, scaling)
     memory = _amount(offering, "memory", spec, kept, scaling)
     most = max(cpu, offering.max_cpu or cpu), max(memory, offering.max_memory or memory)
-    sized = replace(compute, cpu=cpu, memory=memory, max_cpu=most[0], max_memory=most[1])
-    return _scaled(sized, spec, current)
+    return _with_room(Compute(offering.name, cpu, memory, *most, scaling, chosen, offering.host_tags))
 
 
 def _amount(offering: ComputeOffering, key: str, spec: VmSpec, kept: Compute | None, scaling: bool) -> int:
@@ -135,19 +133,28 @@ def _amount(offering: ComputeOffering, key: str, spec: VmSpec, kept: Compute | N
 
 
 def _scaled(compute: Compute, spec: VmSpec, current: Compute | None) -> Compute:
-    """Whether it scales: as asked for now or once, else as its offering says; only then room to grow is set aside."""
-    given, own = spec.dynamic_scaling, compute.dynamic_scaling
+    scaling, chosen = _scaling(compute.offering, compute.dynamic_scaling, spec, current)
+    return _with_room(replace(compute, dynamic_scaling=scaling, scaling_chosen=chosen))
+
+
+def _scaling(offering: str, own: bool, spec: VmSpec, current: Compute | None) -> tuple[bool, bool]:
+    """Whether it scales, and whether that was chosen: as asked for now or once, else as its offering's `own` says."""
+    given = spec.dynamic_scaling
     chosen = bool(current and current.scaling_chosen)
     scaling = current.dynamic_scaling if current and chosen else own
     if isinstance(given, bool):
-        if current is None or (given, compute.offering) != (current.dynamic_scaling, current.offering):
+        if current is None or (given, offering) != (current.dynamic_scaling, current.offering):
             chosen = given != own
         scaling = given
-    compute = replace(compute, dynamic_scaling=scaling, scaling_chosen=chosen)
-    if not scaling:
-        return replace(compute, max_cpu=compute.cpu, max_memory=compute.memory)
+    return scaling, chosen
+
+
+def _with_room(compute: Compute) -> Compute:
+    """Only what scales has room to grow set aside, in whole blocks."""
+    if not compute.dynamic_scaling:
+        return altered(compute, max_cpu=compute.cpu, max_memory=compute.memory)
     room = (compute.max_memory - compute.memory) // ROOM_BLOCK * ROOM_BLOCK
-    return replace(compute, max_memory=compute.memory + room)
+    return altered(compute, max_memory=compute.memory + room)
 
 
 def root_size(spec: VmSpec, catalog: Catalog, template_size: int) -> DiskSize:

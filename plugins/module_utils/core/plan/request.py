@@ -15,7 +15,10 @@ from ..model.vm_spec import VmSpec
 
 @dataclass(frozen=True)
 class Fresh:
-    """What is drawn anew for a run: the id and MACs of a VM to be made, the time, and who we are."""
+    """What is drawn anew for a run: the id and MACs of a VM to be made, the time, and who we are.
+
+    A VM that exists has its own id here, and no MACs.
+    """
 
     id: str
     macs: tuple[str, ...]

@@ -10,6 +10,7 @@ from ..hypervisor.port import Host
 from ..model.catalog import Catalog
 from ..model.errors import AblestackError, Code
 from ..model.resources import HostFacts, NetworkFacts, PoolFacts, Template
+from ..model.values import altered
 from ..model.vm import Phase, VmFacts
 from ..model.vm_spec import NicSpec, VmSpec
 from ..plan.change import Needs, needs_of
@@ -37,7 +38,7 @@ def with_home(infra: Infrastructure, request: VmRequest) -> VmRequest:
         return request
     if request.spec.networks:
         nics = keep_addresses(request.spec.networks, vm.record.nics)
-        request = replace(request, spec=replace(request.spec, networks=nics))
+        request = altered(request, spec=altered(request.spec, networks=nics))
     needs = needs_of(request, vm)
     if not needs:
         return request

@@ -80,6 +80,17 @@ class _Rows:
     unreadable: dict[str, AblestackError]
 
 
+@dataclass(frozen=True)
+class _Seen:
+    """What all hosts said: their listings, the wanted VMs by name (in lower case) and by id, and what they refused."""
+
+    listed: Mapping[str, tuple[DomainRef, ...]]
+    rows: Mapping[str, list[VmFacts]]
+    by_id: Mapping[str, VmFacts]
+    unreadable: Mapping[str, AblestackError]
+    unreachable: Mapping[str, AblestackError]
+
+
 def locate_all(infra: Infrastructure, wanted: Sequence[VmSpec]) -> list[Found]:
     """For each spec the VM of that name or id, and the destroyed ones of that name: one listing a host for all.
 
@@ -118,8 +129,8 @@ def _look(infra: Infrastructure, wanted: Sequence[VmSpec]) -> list[Found]:
             rows.setdefault(vm.name.lower(), []).append(vm)
     unreadable = {key: error for on_host in found.values() for key, error in on_host.unreadable.items()}
     by_id = {vm.id: vm for vm in homes(vm for on_host in found.values() for vm in on_host.vms) if vm.id in ids}
-    places = [_found(spec, rows, by_id, unreadable, unreachable) for spec in wanted]
-    return [replace(place, listed=listed) if isinstance(place, Located) else place for place in places]
+    seen = _Seen(listed, rows, by_id, unreadable, unreachable)
+    return [_found(spec, seen) for spec in wanted]
 
 
 def _read(host: Host, refs: tuple[DomainRef, ...]) -> _Rows:
@@ -138,26 +149,20 @@ def _read(host: Host, refs: tuple[DomainRef, ...]) -> _Rows:
     return _Rows(vms, unreadable)
 
 
-def _found(
-    spec: VmSpec,
-    rows: Mapping[str, list[VmFacts]],
-    by_id: Mapping[str, VmFacts],
-    unreadable: Mapping[str, AblestackError],
-    unreachable: Mapping[str, AblestackError],
-) -> Found:
-    chosen = by_id.get(spec.id)
+def _found(spec: VmSpec, seen: _Seen) -> Found:
+    chosen = seen.by_id.get(spec.id)
     key = (spec.name or (chosen.name if chosen else "")).lower()
-    error = unreadable.get(spec.id) or unreadable.get(key)
+    error = seen.unreadable.get(spec.id) or seen.unreadable.get(key)
     if error:
         return error
     if chosen and chosen.name.lower() != key:
         return invalid(f"the VM with id {spec.id} is named '{chosen.name}', not '{spec.name}'", "give one of the two")
-    every = rows.get(key, [])
+    every = seen.rows.get(key, [])
     vms = homes(every)
     holders = [vm for vm in vms if vm.exists]
     if spec.id:
         namesake = next((vm for vm in holders if vm.id != spec.id), None)
-        return replace(_sorted([chosen] if chosen else [], every, unreachable), namesake=namesake)
+        return replace(_sorted([chosen] if chosen else [], every, seen), namesake=namesake)
     if len(holders) > 1:
         places = ", ".join(sorted(f"{vm.host.name} ({vm.id})" for vm in holders))
         return AblestackError(
@@ -165,16 +170,16 @@ def _found(
             f"there is more than one VM '{holders[0].name}': on {places}",
             "say which one by its id, and destroy or rename the other",
         )
-    return _sorted(vms, every, unreachable)
+    return _sorted(vms, every, seen)
 
 
-def _sorted(vms: Sequence[VmFacts], every: Sequence[VmFacts], unreachable: Mapping[str, AblestackError]) -> Located:
+def _sorted(vms: Sequence[VmFacts], every: Sequence[VmFacts], seen: _Seen) -> Located:
     """Those VMs, of which one at most exists; `every` row may have another of that one."""
     found = next((vm for vm in vms if vm.exists), None)
     gone = [vm for vm in vms if not vm.exists]
     gone.sort(key=lambda vm: (vm.record.mark.since if vm.record else "", vm.id), reverse=True)
     twin = next((vm for vm in every if found and vm.id == found.id and vm is not found), None)
-    return Located(found, tuple(gone), unreachable=unreachable, twin=twin)
+    return Located(found, tuple(gone), unreachable=seen.unreachable, listed=seen.listed, twin=twin)
 
 
 def locate(infra: Infrastructure, name: str, vm_id: str = "") -> Located:

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import uuid
 from datetime import datetime, timedelta, timezone
 from functools import cache
@@ -20,7 +21,7 @@ STALE_AFTER = timedelta(minutes=15)
 def current_owner() -> Owner:
     """The calling process, with a token of its own for each call."""
     pid = os.getpid()
-    return Owner(*_process(pid), uuid.uuid4().hex[:12])
+    return Owner(*_process(pid), secrets.token_hex(6))
 
 
 @cache

@@ -18,7 +18,7 @@ from ..model.naming import template_image
 from ..model.outcome import Incomplete, Outcome
 from ..model.plan_parts import Plan, Step
 from ..model.resources import Template
-from ..model.values import time_text
+from ..model.values import altered, time_text
 from ..model.vm import DomainRef, Phase, VmFacts
 from ..model.vm_spec import VmSpec
 from ..model.vm_view import diff_view, restart_required, vm_view
@@ -294,14 +294,13 @@ def _read(host: Host, vm_id: str) -> VmFacts | None:
 def _draw_request(catalog: Catalog, spec: VmSpec, located: Located) -> VmRequest:
     """The request for what was found, still without a site."""
     existing = located.existing
-    fresh = Fresh(
-        id=str(uuid.uuid4()),
-        macs=tuple(_random_mac() for _nic in spec.networks or ()),
-        now=time_text(datetime.now(timezone.utc)),
-        owner=current_owner(),
-    )
+    now, owner = time_text(datetime.now(timezone.utc)), current_owner()
+    if existing:
+        fresh = Fresh(existing.id, (), now, owner)
+    else:
+        fresh = Fresh(str(uuid.uuid4()), tuple(_random_mac() for _nic in spec.networks or ()), now, owner)
     request = VmRequest(spec, catalog, fresh, existing, located.destroyed, located.namesake)
-    return replace(request, digests=_digests(request, existing.id if existing else fresh.id))
+    return altered(request, digests=_digests(request))
 
 
 def _drawn_values(request: VmRequest) -> tuple[str, ...]:
@@ -316,8 +315,8 @@ def _draw() -> float:
     return secrets.randbelow(2**32) / 2**32
 
 
-def _digests(request: VmRequest, vm_id: str) -> Digests:
-    spec = request.spec
+def _digests(request: VmRequest) -> Digests:
+    spec, vm_id = request.spec, request.fresh.id
     pairs, literal = pair_keys(request), tuple(spec.ssh_public_keys or ())
     if not (pairs or literal or spec.user_data):
         return Digests()

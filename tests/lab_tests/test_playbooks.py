@@ -76,7 +76,7 @@ def test_two_vms_from_their_deploy_to_their_expunge(play: Play, states: Callable
     assert [row["snapshot"]["description"] for row in taken["results"]] == ["as it was", "as it was"]
     assert play("snapshot", **snapshot).changed == []
 
-    play("power", ablestack_state="started")
+    play("power", ablestack_state="started", ablestack_names="web1, web2")  # as -e NAME=VALUE gives them
     assert states() == {"web1": True, "web2": True}
     forced = {**snapshot, "ablestack_forced": True}
     # What has been stopped in check mode runs on, so that its restore cannot be tried.

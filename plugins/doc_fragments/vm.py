@@ -132,6 +132,8 @@ options:
       - The networks of the VM, one NIC for each, in this order. The first one is the default NIC.
       - Each is the name of a network, or a dictionary with V(name), V(ip) (a fixed address), V(mac) and V(model)
         (V(virtio), V(e1000), V(e1000e), V(rtl8139), V(vmxnet3), V(ne2k_pci) or V(pcnet)).
+      - V(e1000), V(rtl8139) and V(vmxnet3) are added to a running VM only if it was started with one of them; else that
+        needs a restart.
       - On a network without an address range of its own, V(ip) has its prefix length too, for example V(10.0.0.5/24).
       - A fixed address is set in the guest by cloud-init. On isolated and routed networks of
         M(ablestack.kvm.ablestack_network) it is handed out by DHCP instead, and has the VM's name in the network's DNS.

@@ -120,6 +120,8 @@ CHANGES: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
     "plug with an address": ({"networks": (LAN, DEFAULT, NicSpec("lan", ip="10.10.10.60"))}, {"networks.lan": "live"}),
     "plug with a MAC": ({"networks": (LAN, DEFAULT, NicSpec("lan", mac="52:54:00:00:00:09"))}, {
         "networks.lan": "live"}),
+    "plug an older model": ({"networks": (LAN, DEFAULT, NicSpec("default", model="e1000"))}, {
+        "networks.default": "restart"}),
     "unplug": ({"networks": (LAN,)}, {"networks.default": "live"}),
     "unplug the default": ({"networks": (DEFAULT,)}, {"networks.lan": "live", "default_nic": "next_boot"}),
     "order": ({"networks": (DEFAULT, LAN)}, {"default_nic": "next_boot"}),

@@ -7,8 +7,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from functional.test_vm_change import CHANGES, VM, apply, domain, site
+from functional.test_vm_change import CHANGES, LAN, VM, apply, domain, outcome_of, site
 
+from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.vm_spec import NicSpec
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.vm_view import restart_required
 from support.worlds import World
 
@@ -73,3 +74,11 @@ def test_somebody_elses_start_applies_it_too() -> None:
     with world.controller().infrastructure as infrastructure:
         found = infrastructure.host("kvm01")
         assert not restart_required(found.vm(found.domains()[0]))
+
+
+def test_an_older_nic_beside_one_from_the_start_is_plugged_live() -> None:
+    world = site()
+    older = NicSpec("default", model="e1000")
+    apply(world, **{**VM, "networks": (LAN, older)})
+    done = apply(world, name="web1", networks=(LAN, older, NicSpec("lan", model="rtl8139")))
+    assert outcome_of(done) == {"networks.lan": "live"}

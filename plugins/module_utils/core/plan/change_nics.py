@@ -24,6 +24,8 @@ from .request import VmRequest
 from .steps import Release, Reserve
 
 _Suits = Callable[[NicSpec, NicConfig], bool]
+_BRIDGED = ("e1000", "rtl8139", "vmxnet3")
+"""The models that libvirt puts behind a bridge to PCI before PCI Express, which a guest has from its start or not."""
 
 
 @dataclass(frozen=True)
@@ -142,9 +144,15 @@ def _plugged(
     mac = spec.mac or _new_mac(vm, spec.network, position, matches)
     planned = _on_network(request, vm, spec, mac, position, matches)
     after = {"mac": planned.config.mac, "ip": planned.record.ip}
-    edits.changes.append(Change(f"networks.{spec.network}", None, after, LIVE))
+    edits.changes.append(Change(f"networks.{spec.network}", None, after, _plug(vm, planned.config.model)))
     _reserve(planned, edits)
     return planned
+
+
+def _plug(vm: VmFacts, model: str) -> str:
+    """What it costs to add a NIC: the guest has the bridge that some need if it was started with one of them."""
+    bridged = vm.live is not None and any(nic.model in _BRIDGED for nic in vm.live.nics)
+    return RESTART if model in _BRIDGED and not bridged else LIVE
 
 
 def _write_seed(request: VmRequest, vm: VmFacts, matches: list[NicMatch], plans: list[NicPlan], edits: Edits) -> None:
@@ -255,4 +263,6 @@ def _plain(ip: str) -> str:
     try:
         return str(ip_interface(ip).ip)
     except ValueError as error:
-        raise AblestackError(Code.INVALID_INPUT, f"'{ip}' is not an IP address") from error
+        raise AblestackError(
+            Code.INVALID_INPUT, f"'{ip}' is not an IP address", "write for example 10.10.10.5"
+        ) from error

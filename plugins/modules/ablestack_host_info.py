@@ -152,7 +152,7 @@ error:
           V(HostUnavailable), V(AgentUnavailable), V(ChecksumMismatch), V(Conflict) and V(Internal).
       type: str
       sample: HostUnavailable
-    hint: {description: What to do about it., type: str, sample: no host could be asked what it is}
+    hint: {description: What to do about it., type: str, sample: see that libvirt runs there}
     details: {description: 'More about it, as data.', type: dict, sample: {}}
 """
 

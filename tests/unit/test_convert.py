@@ -156,8 +156,8 @@ def test_user_data_may_have_32_kib_of_utf8_and_not_a_byte_more() -> None:
         ({"name": 7}, "'7' is not a host name"),
         ({"name": "a" * 64}, "is not a host name"),
         ({"id": "5a1e7d0c"}, "'5a1e7d0c' is not a UUID"),
-        ({"state": "gone"}, "state 'gone' is none of present"),
-        ({"wait": "forever"}, "wait 'forever' is none of none, running"),
+        ({"state": "gone"}, "state 'gone' is not known: write one of present"),
+        ({"wait": "forever"}, "wait 'forever' is not known: write one of none, running"),
         ({"zone": " "}, "zone is empty"),
         ({"template": "a", "iso": "b"}, "template and iso exclude each other"),
         ({"template": "../etc/passwd"}, "template name '../etc/passwd' is not usable"),
@@ -165,12 +165,12 @@ def test_user_data_may_have_32_kib_of_utf8_and_not_a_byte_more() -> None:
         ({"root_disk_size": "big"}, "root_disk_size 'big' is not a size"),
         ({"root_disk_size": -1}, "root_disk_size '-1' is not a size"),
         ({"memory": "1GB"}, "memory '1GB' is not a whole number of MiB"),
-        ({"cpu": 0}, "cpu must be between 1 and 4096"),
-        ({"cpu": True}, "cpu must be a whole number"),
-        ({"cpu": "two"}, "cpu must be a whole number"),
-        ({"start": "maybe"}, "start must be true or false"),
-        ({"timeout": 0}, "timeout must be between 1"),
-        ({"expunge_delay": -5}, "expunge_delay must be between 0"),
+        ({"cpu": 0}, "cpu is 0: write a number between 1 and 4096"),
+        ({"cpu": True}, "cpu is 'True': write a whole number"),
+        ({"cpu": "two"}, "cpu is 'two': write a whole number"),
+        ({"start": "maybe"}, "start is 'maybe': write true or false"),
+        ({"timeout": 0}, "timeout is 0: write a number between 1"),
+        ({"expunge_delay": -5}, "expunge_delay is -5: write a number between 0"),
         ({"boot_type": "bios", "boot_mode": "secure"}, "secure boot needs UEFI"),
         ({"data_disks": "data"}, "data_disks[0] must be a mapping"),
         ({"data_disks": 5}, "data_disks must be a list"),
@@ -180,7 +180,10 @@ def test_user_data_may_have_32_kib_of_utf8_and_not_a_byte_more() -> None:
         ({"data_disks": [{"name": "a", "sise": 5}]}, "unknown option 'sise' in data_disks[0]: did you mean 'size'?"),
         ({"data_disks": [{"name": "a"}, {"name": "a"}]}, "data disk 'a' is named twice"),
         ({"data_disks": [{"name": "a", "device": 3}]}, "is 3, which is the CD drive's"),
-        ({"data_disks": [{"name": "a", "device": 0}]}, "device of data_disks[0] 'a' must be between 1 and 23"),
+        (
+            {"data_disks": [{"name": "a", "device": 0}]},
+            "device of data_disks[0] 'a' is 0: write a number between 1 and 23",
+        ),
         ({"data_disks": [{"name": "a", "device": 1}, {"name": "b", "device": 1}]}, "'1' is named twice"),
         ({"data_disks": [{"name": "a", "min_iops": 9, "max_iops": 5}]}, "has min_iops above max_iops"),
         ({"networks": []}, "networks is an empty list"),
@@ -191,13 +194,17 @@ def test_user_data_may_have_32_kib_of_utf8_and_not_a_byte_more() -> None:
         ({"networks": [{"name": "lan", "ip": "10.0.0.3/33"}]}, "'10.0.0.3/33' is not an IP address"),
         ({"networks": [{"name": "lan", "ip": "224.0.0.1"}]}, "'224.0.0.1' is not an address for a VM"),
         ({"networks": [{"name": "lan", "mac": "01:00:5e:00:00:01"}]}, "is not a unicast address"),
-        ({"networks": [{"name": "lan", "model": "ne1000"}]}, "model of networks[0] 'ne1000' is none of virtio"),
+        (
+            {"networks": [{"name": "lan", "model": "ne1000"}]},
+            "model of networks[0] 'ne1000' is not known: write one of virtio",
+        ),
         ({"networks": [{"name": "a", "mac": "52:54:00:00:00:0a"}, {"name": "b", "mac": "52:54:00:00:00:0A"}]}, "twice"),
         (
             {"networks": [{"name": "a", "ip": "10.0.0.5"}, {"name": "a", "ip": "10.0.0.5"}]},
             "'10.0.0.5 in a' is named twice",
         ),
         ({"ssh_public_keys": ["AAAA"]}, "ssh_public_keys[0] is not one public SSH key"),
+        ({"ssh_public_keys": ["no key"]}, "ssh_public_keys[0] is not one public SSH key"),
         ({"ssh_public_keys": [f"{KEY}\n{KEY}"]}, "ssh_public_keys[0] is not one public SSH key"),
         ({"user_data": {"packages": []}}, "user_data must be a text"),
         ({"user_data": "\udc80"}, "user_data is not UTF-8 text"),
@@ -220,7 +227,9 @@ def test_a_refusal_names_the_option_and_the_remedy_on_one_line(options: dict[str
 
 
 def test_an_entry_of_a_fleet_is_named_by_its_place() -> None:
-    assert refusal({"name": "web01", "cpu": 0}, "vms[3]").sentence.startswith("vms[3]: cpu must be between")
+    assert refusal({"name": "web01", "cpu": 0}, "vms[3]").sentence.startswith(
+        "vms[3]: cpu is 0: write a number between"
+    )
     assert refusal({}, "vms[0]").sentence.startswith("vms[0]: neither name nor id")
 
 

@@ -272,13 +272,17 @@ def test_a_private_key_where_a_public_one_belongs_is_in_nothing_that_is_printed(
 def test_what_ansible_refuses_has_an_error_to_branch_on_too(result: Result, args: dict[str, Any]) -> None:
     answer, text = result(lambda _infrastructure: DONE, **args)
     assert answer["failed"] is True
-    assert answer["error"] == {"code": "InvalidInput", "hint": "", "details": {}}
+    hint = answer["error"]["hint"]
+    assert hint.startswith("ansible-doc ")
+    assert answer["error"] == {"code": "InvalidInput", "hint": hint, "details": {}}
+    assert answer["msg"].endswith(f": {hint}.")
     assert "Traceback" not in text
 
 
-def test_a_text_where_mappings_belong_names_the_option(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("disks", [[{"name": "data"}, "log"], "log"])
+def test_a_text_where_mappings_belong_names_the_option(capsys: pytest.CaptureFixture[str], disks: Any) -> None:
     lists = {"type": "list", "elements": "dict", "options": {"name": {"type": "str"}}}
-    with module_arguments({"disks": [{"name": "data"}, "log"]}), pytest.raises(SystemExit):
+    with module_arguments({"disks": disks}), pytest.raises(SystemExit):
         run({"disks": lists, "records": lists}, lambda _options: lambda _infrastructure: DONE)
     answer = json.loads(capsys.readouterr().out)
     assert answer["msg"] == "an entry of disks is no mapping: write for example disks: [{name: ...}]."

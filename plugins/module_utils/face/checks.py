@@ -36,7 +36,9 @@ def known_keys(data: Mapping[str, Any], valid: Iterable[str], what: str = "") ->
 def mapping(value: Any, what: str) -> Mapping[str, Any]:
     """A mapping of keys to values."""
     if not isinstance(value, Mapping):
-        raise invalid(f"{what} must be a mapping of keys to values, not {type(value).__name__}")
+        raise invalid(
+            f"{what} must be a mapping, not {type(value).__name__}", "write its keys and values as key: value"
+        )
     return value
 
 
@@ -45,7 +47,7 @@ def text(value: Any, what: str) -> str:
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         value = str(value)
     if not isinstance(value, str):
-        raise invalid(f"{what} must be a text, not {type(value).__name__}")
+        raise invalid(f"{what} must be a text, not {type(value).__name__}", "write it in quotes")
     if _NOT_PLAIN.search(value):
         raise invalid(f"{what} has a line break or a control character in it", "write it on one line")
     return value
@@ -71,7 +73,7 @@ def flag(value: Any, what: str) -> bool:
         return value
     word = str(value).lower()
     if word not in _TRUE + _FALSE:
-        raise invalid(f"{what} must be true or false, not '{value}'")
+        raise invalid(f"{what} is '{value}'", "write true or false")
     return word in _TRUE
 
 
@@ -81,9 +83,9 @@ def number(low: int, high: int = 2**31 - 1) -> Check:
     def check(value: Any, what: str) -> int:
         digits = str(value).strip()
         if isinstance(value, bool) or not re.match(r"-?\d{1,18}\Z", digits):
-            raise invalid(f"{what} must be a whole number, not '{value}'")
+            raise invalid(f"{what} is '{value}'", "write a whole number")
         if not low <= int(digits) <= high:
-            raise invalid(f"{what} must be between {low} and {high}, not {digits}")
+            raise invalid(f"{what} is {digits}", f"write a number between {low} and {high}")
         return int(digits)
 
     return check
@@ -95,7 +97,7 @@ def one_of(choices: Iterable[str], aliases: Mapping[str, str] | None = None) -> 
     def check(value: Any, what: str) -> str:
         word = (aliases or {}).get(str(value), str(value))
         if word not in choices:
-            raise invalid(f"{what} '{value}' is none of {', '.join(choices)}")
+            raise invalid(f"{what} '{value}' is not known", f"write one of {', '.join(choices)}")
         return word
 
     return check
@@ -107,7 +109,7 @@ def many(check: Callable[[Any, str], T]) -> Callable[[Any, str], tuple[T, ...]]:
     def check_all(value: Any, what: str) -> tuple[T, ...]:
         items = [value] if isinstance(value, str) else value
         if not isinstance(items, (list, tuple)):
-            raise invalid(f"{what} must be a list, not {type(value).__name__}")
+            raise invalid(f"{what} must be a list, not {type(value).__name__}", "write its entries in a list: [...]")
         return tuple(check(item, f"{what}[{index}]") for index, item in enumerate(items))
 
     return check_all

@@ -64,7 +64,7 @@ def load_file(path: str) -> Any:
             "the path is one on the machine where the module runs; on another, give catalog instead",
         ) from error
     except UnicodeDecodeError as error:
-        raise invalid(f"catalog file '{path}' is not UTF-8 text") from error
+        raise invalid(f"catalog file '{path}' is not UTF-8 text", "save it as UTF-8") from error
     return _parse_yaml(text, path)
 
 

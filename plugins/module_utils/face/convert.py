@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..core.model.errors import AblestackError, invalid
-from ..core.model.values import check_file_stem, check_mac, check_vm_name, disk_bytes, memory_mib
+from ..core.model.values import check_file_stem, check_mac, check_public_key, check_vm_name, disk_bytes, memory_mib
 from ..core.model.vm_spec import AUTO, STATES, WAITS, DiskSpec, NicSpec, VmSpec
 from .checks import (
     Check,
@@ -130,14 +130,6 @@ def _nics(value: Any, what: str) -> tuple[NicSpec, ...]:
     return nics
 
 
-def _public_key(value: Any, what: str) -> str:
-    """One public key; an error shows nothing of it, for it may be a private one."""
-    key = value.strip() if isinstance(value, str) else ""
-    if "PRIVATE KEY" in key or len(key.split()) < 2 or not key.isprintable():
-        raise invalid(f"{what} is not one public SSH key", "write one line such as 'ssh-ed25519 AAAA… name'")
-    return key
-
-
 def _user_data(value: Any, _what: str) -> str:
     """Text for cloud-init, unchanged; an error shows nothing of it."""
     if not isinstance(value, str):
@@ -196,7 +188,7 @@ _CHECKS: Mapping[str, Check] = {
     "data_disks": _disks,
     "networks": _nics,
     "ssh_key_pairs": distinct(filled),
-    "ssh_public_keys": distinct(_public_key),
+    "ssh_public_keys": distinct(check_public_key),
     "boot_type": one_of(BOOT_TYPES),
     "boot_mode": one_of(BOOT_MODES),
     "tpm": flag,

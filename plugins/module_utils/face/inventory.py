@@ -137,7 +137,7 @@ def _selection(options: Mapping[str, Any]) -> Selection:
 def _values(value: Any, what: str) -> tuple[str, ...]:
     """The values that a filter lets pass; one stands for a list of one."""
     if isinstance(value, Mapping) or (isinstance(value, list) and any(isinstance(one, (list, dict)) for one in value)):
-        raise invalid(f"{what} is neither a value nor a list of values")
+        raise invalid(f"{what} is neither a value nor a list of values", "write one value, or [one, another]")
     return tuple(sorted(texts_of(value)))
 
 

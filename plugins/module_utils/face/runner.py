@@ -14,7 +14,7 @@ from urllib.parse import unquote, unquote_plus
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..core.model.errors import AblestackError, Code
+from ..core.model.errors import AblestackError, Code, invalid
 from ..core.model.outcome import Incomplete, Outcome
 from ..core.usecase.infrastructure import Infrastructure
 from .connection import CONNECTION_OPTIONS, EXCLUSIVE, catalog_of, open_hosts
@@ -37,20 +37,26 @@ class Module(AnsibleModule):  # type: ignore[misc]
 
     def fail_json(self, msg: str, **result: Any) -> NoReturn:
         self.keep_secrets()
-        result.setdefault("error", {"code": Code.INVALID_INPUT.value, "hint": "", "details": {}})
-        if msg.startswith("dictionary requested"):
-            msg = self._no_mapping() or msg
+        if "error" not in result:
+            error = (self._no_mapping() if "dictionary requested" in msg else None) or invalid(msg, self._manual())
+            msg, result = error.sentence, {**result, "error": error.as_dict()}
         super().fail_json(msg=msg, **result)
         raise SystemExit(1)
 
-    def _no_mapping(self) -> str:
+    def _manual(self) -> str:
+        name = self._name if "." in self._name else f"ablestack.kvm.{self._name}"
+        return f"ansible-doc {name} shows what its options take"
+
+    def _no_mapping(self) -> AblestackError | None:
         """Names the list of mappings that has something else in it, which Ansible does not."""
         given = (name for name, option in self.argument_spec.items() if option.get("options") and name in self.params)
         names = [name for name in given if self.params[name] is not None]
         if not names:
-            return ""
+            return None
         first = next(iter(self.argument_spec[names[0]]["options"]))
-        return f"an entry of {' or '.join(names)} is no mapping: write for example {names[0]}: [{{{first}: ...}}]."
+        return invalid(
+            f"an entry of {' or '.join(names)} is no mapping", f"write for example {names[0]}: [{{{first}: ...}}]"
+        )
 
     def keep_secrets(self) -> None:
         """Masks in results what Ansible does not know for secret: it sees options, not what is in them."""

@@ -109,6 +109,7 @@ class LibvirtGuests(LibvirtPower):
                 raise AblestackError(
                     Code.AGENT_UNAVAILABLE,
                     f"'{command[0]}' in {self._vm(vm_id)} was not done within {timeout:g} seconds",
+                    "see what keeps the guest busy, and try again",
                 )
             sleep(pause)
             pause = min(pause * 1.5, 1.0)

@@ -237,7 +237,9 @@ class LibvirtNetworks(Session):
         """The network to be changed: NotFound where there is none, NotManaged where it is somebody else's."""
         handle, active = self._network(name)
         if handle is None:
-            raise AblestackError(Code.NOT_FOUND, f"host '{self.spec.name}' has no network '{name}'")
+            raise AblestackError(
+                Code.NOT_FOUND, f"host '{self.spec.name}' has no network '{name}'", "make it with ablestack_network"
+            )
         if not read_network(_stored(handle), active).managed:
             raise AblestackError(
                 Code.NOT_MANAGED,

@@ -113,6 +113,7 @@ class LibvirtStorage(Session):
             raise AblestackError(
                 Code.NOT_FOUND,
                 f"pool '{pool}' on host '{self.spec.name}' has no volume '{name}'",
+                "ablestack_volume_info lists those there are",
                 pool=pool,
                 volume=name,
             )
@@ -242,7 +243,9 @@ class LibvirtStorage(Session):
     def define_pool(self, name: str, path: str) -> None:
         # libvirt would take a definition of the same name for a change of the one that is there
         if self.pool_state(name) is not None:
-            raise AblestackError(Code.ALREADY_EXISTS, f"host '{self.spec.name}' has a pool '{name}' already")
+            raise AblestackError(
+                Code.ALREADY_EXISTS, f"host '{self.spec.name}' has a pool '{name}' already", "run the task again"
+            )
         with self._asks(f"define pool '{name}'"):
             handle = self._connection.storagePoolDefineXML(new_folder_pool(name, path), 0)
             try:
@@ -255,7 +258,9 @@ class LibvirtStorage(Session):
     def start_pool(self, name: str) -> None:
         state = self.pool_state(name)
         if state is None:
-            raise AblestackError(Code.NOT_FOUND, f"host '{self.spec.name}' has no storage pool '{name}'")
+            raise AblestackError(
+                Code.NOT_FOUND, f"host '{self.spec.name}' has no storage pool '{name}'", "make it with ablestack_pool"
+            )
         if state.active:
             return
         with self._asks(f"start pool '{name}'"):

@@ -21,7 +21,7 @@ from .catalog import (
     key_names,
 )
 from .errors import AblestackError, invalid
-from .values import disk_bytes, memory_mib
+from .values import check_public_key, disk_bytes, memory_mib
 
 _SECTIONS = ("hosts", "compute_offerings", "disk_offerings", "ssh_key_pairs", "affinity_groups", "settings")
 Convert = Callable[[Any], Any]
@@ -44,7 +44,7 @@ def read_catalog(data: Any) -> Catalog:
         hosts=specs,
         compute_offerings=_section(top, "compute_offerings", _compute_offering),
         disk_offerings=_section(top, "disk_offerings", _disk_offering),
-        ssh_key_pairs=_section(top, "ssh_key_pairs", lambda name, key, place: _public_key(key, place)),
+        ssh_key_pairs=_section(top, "ssh_key_pairs", lambda name, key, place: check_public_key(key, place)),
         affinity_groups=_section(top, "affinity_groups", _affinity_group),
         settings=_settings(_given(top, "settings")),
     )
@@ -132,7 +132,7 @@ def _disk_offering(name: str, data: Any, place: str) -> DiskOffering:
     )
     offering = DiskOffering(name=name, **values)
     if offering.custom == (offering.size is not None):
-        raise invalid(f"{place} needs either a size or 'custom: true'")
+        raise invalid(f"{place} needs either a size or 'custom: true'", "write one of the two")
     _ordered(place, "iops", offering.min_iops, None, offering.max_iops)
     return offering
 
@@ -193,7 +193,9 @@ def _entry(data: Any, kind: type, place: str, converters: Mapping[str, Convert])
 
 def _mapping(data: Any, place: str) -> Mapping[str, Any]:
     if not isinstance(data, Mapping):
-        raise invalid(f"{place} must be a mapping of keys to values, not {type(data).__name__}")
+        raise invalid(
+            f"{place} must be a mapping, not {type(data).__name__}", "write its keys and values as key: value"
+        )
     return data
 
 
@@ -212,7 +214,7 @@ def _ordered(place: str, what: str, low: int | None, value: int | None, high: in
 
 def _text(value: Any) -> str:
     if not isinstance(value, str) or not value.strip():
-        raise invalid(f"'{value}' is not a text")
+        raise invalid(f"'{value}' is not a text", "write one, in quotes where it looks like a number")
     return value
 
 
@@ -227,7 +229,7 @@ def _flag(value: Any) -> bool:
         return value
     if isinstance(value, str) and value.lower() in ("true", "yes", "on", "false", "no", "off"):
         return value.lower() in ("true", "yes", "on")
-    raise invalid(f"'{value}' is neither true nor false")
+    raise invalid(f"'{value}' is neither true nor false", "write one of the two")
 
 
 def _number(value: Any) -> float:
@@ -236,27 +238,27 @@ def _number(value: Any) -> float:
             raise ValueError(value)
         return float(value)
     except (TypeError, ValueError):
-        raise invalid(f"'{value}' is not a number") from None
+        raise invalid(f"'{value}' is not a number", "write it in digits") from None
 
 
 def _positive(value: Any) -> float:
     number = _number(value)
     if not 0 < number < float("inf"):
-        raise invalid(f"'{value}' is not a number greater than zero")
+        raise invalid(f"'{value}' is out of range", "write a number greater than zero")
     return number
 
 
 def _seconds(value: Any) -> int:
     number = _number(value)
     if not 0 <= number < float("inf") or number != int(number):
-        raise invalid(f"'{value}' is not a whole number of seconds")
+        raise invalid(f"'{value}' is no time", "write a whole number of seconds")
     return int(number)
 
 
 def _count(value: Any) -> int:
     number = _number(value)
     if not 0 < number < float("inf") or number != int(number):
-        raise invalid(f"'{value}' is not a whole number greater than zero")
+        raise invalid(f"'{value}' is out of range", "write a whole number greater than zero")
     return int(number)
 
 
@@ -264,21 +266,14 @@ def _strings(value: Any) -> tuple[str, ...]:
     if isinstance(value, str):
         value = [value]
     if not isinstance(value, (list, tuple)):
-        raise invalid(f"'{value}' is not a list")
+        raise invalid(f"'{value}' is not a list", "write its entries in a list: [...]")
     return tuple(_text(item) for item in value)
 
 
 def _one_of(choices: tuple[str, ...]) -> Convert:
     def convert(value: Any) -> str:
         if value not in choices:
-            raise invalid(f"'{value}' is none of {', '.join(choices)}")
+            raise invalid(f"'{value}' is not known", f"write one of {', '.join(choices)}")
         return str(value)
 
     return convert
-
-
-def _public_key(value: Any, place: str) -> str:
-    key = value.strip() if isinstance(value, str) else ""
-    if "PRIVATE KEY" in key or len(key.split()) < 2 or "\n" in key:
-        raise invalid(f"{place} is not one public SSH key", "write one line such as 'ssh-ed25519 AAAA… name'")
-    return key

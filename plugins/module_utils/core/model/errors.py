@@ -31,6 +31,7 @@ class Code(str, Enum):
     INTERNAL = "Internal"
 
 
+_REPORT = "this is a mistake in the collection, or a damaged host; please report it"
 _LONGEST = 1000  # characters of a message: the reasons of many hosts fit, a pasted file does not
 
 
@@ -41,7 +42,7 @@ class AblestackError(Exception):
         super().__init__(_one_line(message))
         self.code = code
         self.message = _one_line(message)
-        self.hint = _one_line(hint)
+        self.hint = _one_line(hint or (_REPORT if code is Code.INTERNAL else ""))
         self.details: Mapping[str, Any] = details
 
     @property

@@ -13,6 +13,7 @@ HEAD_SIZE = 64 * 1024
 """Bytes from the beginning of a file that are enough to judge it."""
 
 _SECTOR = 512
+_FETCH = "fetch it anew from where it comes"
 _QCOW2 = b"QFI\xfb"
 _ISO_AT, _ISO = 0x8001, b"CD001"
 # docs/interop/qcow2.txt of QEMU: of the incompatible features, those an image may have that can be read by itself
@@ -47,7 +48,7 @@ def judge_image(head: bytes, file_size: int, wanted: Maybe[str] = UNSET) -> Imag
     A file without `wanted` must say itself what it is: a raw disk cannot, so it is never guessed.
     """
     if not file_size:
-        raise invalid("the image is empty")
+        raise invalid("the image is empty", _FETCH)
     found = _recognised(head)
     if found is None and wanted is UNSET:
         raise invalid(
@@ -90,7 +91,7 @@ def _qcow2_size(head: bytes) -> int:
     version, size = _number(head, 4, 4), _number(head, 24, 8)
     features = _number(head, 72, 8) if version >= 3 else 0
     if len(head) < (104 if version >= 3 else 72) or version not in (2, 3):
-        raise invalid(f"the image's qcow2 header is damaged or of an unknown version ({version})")
+        raise invalid(f"the image's qcow2 header is damaged or of an unknown version ({version})", _FETCH)
     if _number(head, 8, 8):
         raise invalid("the image stands on a backing file", "flatten it first: qemu-img convert -O qcow2 IMAGE NEW")
     if features & _EXTERNAL_DATA:
@@ -106,7 +107,7 @@ def _qcow2_size(head: bytes) -> int:
             "the image uses qcow2 features that are not known", "convert it: qemu-img convert -O qcow2 IMAGE NEW"
         )
     if not size or size % _SECTOR:
-        raise invalid(f"the image's qcow2 header tells an impossible size of {size} bytes")
+        raise invalid(f"the image's qcow2 header tells an impossible size of {size} bytes", _FETCH)
     return size
 
 

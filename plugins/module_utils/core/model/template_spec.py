@@ -69,17 +69,20 @@ class TemplateSpec:
             return
         sources = [source for source in SOURCES if getattr(self, source)]
         if len(sources) > 1:
-            raise invalid(f"a template has one source, not {' and '.join(sources)}")
+            raise invalid(f"a template has one source, not {' and '.join(sources)}", "keep one of them")
         if sources and self.state != "present":
-            raise invalid(f"{sources[0]} belongs to 'state: present', not to 'state: {self.state}'")
+            raise invalid(
+                f"{sources[0]} is not for 'state: {self.state}'", "leave it out: it belongs to 'state: present'"
+            )
         if (self.state == "extracted") != bool(self.dest):
-            raise invalid("dest is needed for 'state: extracted', and is for it alone")
+            hint = "leave it out" if self.dest else "say in which file the image is wanted"
+            raise invalid("dest is needed for 'state: extracted', and is for it alone", hint)
         if self.checksum and (self.vm or self.volume):
-            raise invalid("checksum is for src and url: the image made of a disk has none yet")
+            raise invalid("checksum is for src and url: the image made of a disk has none yet", "leave it out")
         if self.vm and self.format == "iso":
             raise invalid("a VM's root disk makes no ISO", "use qcow2 or raw")
         if self.volume and not re.match(r"[^/]+/[^/]+\Z", str(self.volume)):
-            raise invalid(f"volume '{self.volume}' is not of the form pool/name")
+            raise invalid(f"volume '{self.volume}' names no pool and file", "write it as pool/name")
 
 
 def check_checksum(text: Any) -> str:

@@ -45,6 +45,7 @@ _LABEL = re.compile(r"^[a-z]([a-z0-9-]{0,61}[a-z0-9])?\Z", re.IGNORECASE | re.AS
 _FILE_STEM = re.compile(r"^[A-Za-z0-9]([A-Za-z0-9._-]{0,126}[A-Za-z0-9])?\Z")
 _UUID = re.compile(r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\Z", re.IGNORECASE | re.ASCII)
 _MAC = re.compile(r"^([0-9a-f]{2}:){5}[0-9a-f]{2}\Z", re.IGNORECASE | re.ASCII)
+_PUBLIC_KEY = re.compile(r"(^|\s)(sk-)?(ssh|ecdsa)-\S+\s+\S")
 _TIME_FORMAT = "%Y-%m-%dT%H:%M:%SZ"
 
 
@@ -57,9 +58,9 @@ def _size(value: Any, plain_unit: int, what: str, example: str) -> int:
         raise invalid(f"{what} '{value}' is not a size", f"write a number or a number with a unit, such as {example}")
     size = int(float(match.group(1)) * unit)
     if size <= 0:
-        raise invalid(f"{what} must be greater than zero, not '{value}'")
+        raise invalid(f"{what} '{value}' is nothing", "write a size greater than zero")
     if size >= 2**63:
-        raise invalid(f"{what} '{value}' is more than any disk or machine holds")
+        raise invalid(f"{what} '{value}' is more than any disk or machine holds", "write a smaller size")
     return size
 
 
@@ -67,7 +68,7 @@ def memory_mib(value: Any, what: str = "memory") -> int:
     """Memory in MiB from a plain number (MiB) or text with a unit ("4GiB")."""
     size = _size(value, MIB, what, '2048 or "2GiB"')
     if size % MIB:
-        raise invalid(f"{what} '{value}' is not a whole number of MiB")
+        raise invalid(f"{what} '{value}' is not a whole number of MiB", f"write for example {-(-size // MIB)}MiB")
     return size // MIB
 
 
@@ -100,6 +101,14 @@ def check_file_stem(name: Any, what: str) -> str:
             "use 1 to 128 letters, digits, '.', '_' and '-', beginning and ending with a letter or digit",
         )
     return name
+
+
+def check_public_key(value: Any, what: str) -> str:
+    """One public SSH key, whose options may stand before it; an error shows nothing of it: it may be a private one."""
+    key = value.strip() if isinstance(value, str) else ""
+    if "PRIVATE KEY" in key or not key.isprintable() or not _PUBLIC_KEY.search(key):
+        raise invalid(f"{what} is not one public SSH key", "write one line such as 'ssh-ed25519 AAAA… name'")
+    return key
 
 
 def is_uuid(text: str) -> bool:

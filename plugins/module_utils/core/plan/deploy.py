@@ -104,7 +104,11 @@ def root_disk(site: Site, names: VmNames, size: DiskSize, clone: str) -> DiskPla
     template = site.template
     pool = site.pools.get(size.pool) if size.pool else site.pool
     if pool is None:
-        raise AblestackError(Code.NOT_FOUND, f"pool '{size.pool}' of the root disk offering is not on this host")
+        raise AblestackError(
+            Code.NOT_FOUND,
+            f"pool '{size.pool}' of the root disk offering is not on this host",
+            "make it with ablestack_pool, or name another",
+        )
     volume = VolumeSpec(pool.name, names.root_volume, size.size, fat=size.fat)
     step: tuple[Step, ...]
     needs = size.size if size.fat else 0

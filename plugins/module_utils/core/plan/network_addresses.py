@@ -171,7 +171,7 @@ def _second(spec: NetworkSpec, base: NetworkFacts | None, version: int) -> tuple
             wrong = (
                 "ip6_cidr is for a network that has a cidr of IPv4" if version == 6 else "ip6_gateway needs ip6_cidr"
             )
-            raise invalid(f"network '{spec.name}': {wrong}")
+            raise invalid(f"network '{spec.name}': {wrong}", "add what is missing, or leave the IPv6 options out")
         return "", ""
     network = _network(cidr, "ip6_cidr")
     if network.version != 6 or network.prefixlen != 64:

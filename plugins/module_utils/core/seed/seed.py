@@ -67,7 +67,11 @@ def read_seed(image: bytes) -> SeedContent:
         )
     except (library.pycdlibexception.PyCdlibException, ValueError, KeyError, TypeError, AttributeError) as error:
         # nothing of the error's text: it may quote the content
-        raise AblestackError(Code.INVALID_STATE, "the VM's seed image is not readable") from error
+        raise AblestackError(
+            Code.INVALID_STATE,
+            "the VM's seed image is not readable",
+            "give user_data and SSH keys to have it made anew",
+        ) from error
 
 
 def _documents(content: SeedContent) -> dict[str, bytes]:

@@ -65,7 +65,11 @@ def download(url: str, digest: Digest, room: Room) -> int:
                 f"{tempfile.gettempdir()} has no room for {name}",
                 "set TMPDIR to a larger folder in the task's environment",
             ) from error
-        raise AblestackError(Code.INTERNAL, f"{name} cannot be stored ({error.strerror})") from error
+        raise AblestackError(
+            Code.INTERNAL,
+            f"{name} cannot be stored ({error.strerror})",
+            "see the disk that TMPDIR is on, or set TMPDIR to another folder in the task's environment",
+        ) from error
 
 
 def _content(url: str, name: str, room: Room) -> Iterator[bytes]:

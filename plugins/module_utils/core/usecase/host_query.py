@@ -36,7 +36,7 @@ def list_hosts(
     unreachable = {name: error.sentence for name, error in errors.items()}
     if unreachable and not found:
         sentences = "; ".join(sentence.rstrip(".") for sentence in unreachable.values())
-        raise AblestackError(Code.HOST_UNAVAILABLE, sentences, "no host could be asked what it is")
+        raise AblestackError(Code.HOST_UNAVAILABLE, sentences, "see that libvirt runs there, and that its uri is right")
     sharing = _sharing([facts for facts, _vms, _warnings in found.values()])
     settings = infra.catalog.settings
     hosts = [host_view(facts, vms, settings, sharing[name]) for name, (facts, vms, _warnings) in found.items()]

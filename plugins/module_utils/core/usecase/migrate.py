@@ -173,7 +173,11 @@ def _carry_out(infra: Infrastructure, request: MoveRequest, plan: Plan[VmFacts])
     host = infra.host(at.host.name)
     ref = host.domain(at.id)
     if ref is None:
-        raise AblestackError(Code.CONFLICT, f"VM '{at.name}' is gone from host '{at.host.name}' right after its move")
+        raise AblestackError(
+            Code.CONFLICT,
+            f"VM '{at.name}' is gone from host '{at.host.name}' right after its move",
+            "somebody else works on it: ablestack_vm_info says where it is",
+        )
     return host.vm(ref)
 
 

@@ -60,7 +60,11 @@ def _volume(host: Host, pool: str, name: str) -> VolumeFacts:
     found = host.fresh_volume(pool, name)
     if found is None:
         raise AblestackError(
-            Code.NOT_FOUND, f"pool '{pool}' on host '{host.spec.name}' has no volume '{name}'", pool=pool, volume=name
+            Code.NOT_FOUND,
+            f"pool '{pool}' on host '{host.spec.name}' has no volume '{name}'",
+            "bring it back, or take the disk out of the VM",
+            pool=pool,
+            volume=name,
         )
     return found
 

@@ -138,7 +138,11 @@ def _copies(source: Host, target: Host, spec: MigrateSpec, vm: VmFacts) -> list[
             shared[disk.pool] = is_same_file(source, target, disk.pool, name)
         found = source.fresh_volume(disk.pool, name)
         if found is None:
-            raise AblestackError(Code.NOT_FOUND, f"pool '{disk.pool}' has no volume '{name}', a disk of the VM")
+            raise AblestackError(
+                Code.NOT_FOUND,
+                f"pool '{disk.pool}' has no volume '{name}', a disk of the VM",
+                "bring it back, or take the disk out of the VM",
+            )
         if found.backing:
             _check_backing(source, target, record, found.backing)
         if not shared[disk.pool]:

@@ -24,6 +24,8 @@ from .query import every_vm
 from .template_copy import Make, Origin, clone_image, upload_image
 from .template_lookup import find_template, users_of
 
+_LOOK = "ablestack_volume_info lists those there are"
+
 
 def disk_origin(
     infra: Infrastructure, spec: TemplateSpec, hosts: Iterable[HostSpec], found: Iterable[OnHost]
@@ -49,7 +51,7 @@ def disk_origin(
     pool, _slash, volume = disk.partition("/")
     facts = host.volume(pool, volume)
     if facts is None:
-        raise AblestackError(Code.NOT_FOUND, f"there is no volume '{disk}' on host '{host.spec.name}'")
+        raise AblestackError(Code.NOT_FOUND, f"there is no volume '{disk}' on host '{host.spec.name}'", _LOOK)
     if spec.format == "iso" and facts.format != "iso":
         raise invalid(f"{text} is {facts.format}, not iso", "give the format it has, or leave format out")
     image = ImageFacts(str(spec.format or "qcow2"), facts.capacity, 0)
@@ -138,4 +140,4 @@ def _volume(infra: Infrastructure, disk: str, names: list[str]) -> tuple[Host, s
             for user in users_of(active, "", pool, found.path):
                 raise AblestackError(Code.INVALID_STATE, f"VM '{user}' runs on volume '{disk}'", "stop it first")
             return host, disk
-    raise AblestackError(Code.NOT_FOUND, f"there is no volume '{disk}' on {', '.join(names)}")
+    raise AblestackError(Code.NOT_FOUND, f"there is no volume '{disk}' on {', '.join(names)}", _LOOK)

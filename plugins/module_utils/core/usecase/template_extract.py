@@ -24,6 +24,7 @@ from .template_hosts import on_host
 from .template_lookup import find_template
 
 _CHUNK = 1024 * 1024
+_CHOOSE = "choose a file in a folder that is there, and that the user who runs the module can write"
 
 
 def extract_template(infra: Infrastructure, spec: TemplateSpec, hosts: Iterable[HostSpec]) -> Outcome:
@@ -80,7 +81,7 @@ def _read(path: str) -> Iterator[bytes]:
             while chunk := file.read(_CHUNK):
                 yield chunk
     except OSError as error:
-        raise invalid(f"dest '{path}' cannot be read ({error.strerror})") from error
+        raise invalid(f"dest '{path}' cannot be read ({error.strerror})", _CHOOSE) from error
 
 
 def _fetch(host: Host, template: Template, path: str) -> None:
@@ -105,7 +106,7 @@ def _fetch(host: Host, template: Template, path: str) -> None:
             with suppress(FileNotFoundError):
                 os.unlink(partial)
     except OSError as error:
-        raise invalid(f"dest '{path}' cannot be written ({error.strerror})") from error
+        raise invalid(f"dest '{path}' cannot be written ({error.strerror})", _CHOOSE) from error
 
 
 def _remove_abandoned(folder: str, prefix: str) -> None:

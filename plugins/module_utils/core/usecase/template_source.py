@@ -55,7 +55,7 @@ class FileSource:
         """Its content; Conflict where it changes while it is read."""
         facts, at = self.facts(), 0
         if self._file is None or facts.image is None:
-            raise invalid(f"{self.text} does not exist")
+            raise invalid(f"{self.text} does not exist", "src is a path on the machine where the module runs")
         while chunk := self._pread(CHUNK, at):
             at += len(chunk)
             yield chunk
@@ -77,7 +77,9 @@ class FileSource:
         except FileNotFoundError:
             return SourceFacts(self.text, exists=False)
         except OSError as error:
-            raise invalid(f"{self.text} cannot be read ({error.strerror})") from error
+            raise invalid(
+                f"{self.text} cannot be read ({error.strerror})", "make it readable for the user who runs the module"
+            ) from error
         return self._judge()
 
     def _judge(self) -> SourceFacts:
@@ -99,7 +101,9 @@ class FileSource:
         try:
             return os.pread(self._file if self._file is not None else -1, length, at)
         except OSError as error:
-            raise AblestackError(Code.INTERNAL, f"{self.text} cannot be read ({error.strerror})") from error
+            raise AblestackError(
+                Code.INTERNAL, f"{self.text} cannot be read ({error.strerror})", "see the disk it is on"
+            ) from error
 
 
 class UrlSource(FileSource):

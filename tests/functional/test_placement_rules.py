@@ -174,6 +174,19 @@ def test_only_hosts_that_were_asked_for_are_surveyed() -> None:
     assert asked == {"kvm02"}
 
 
+@pytest.mark.parametrize(
+    ("options", "remedy"),
+    [
+        ({"host": "kvm03"}, "set its state to enabled"),
+        ({"host": "kvm02", "compute_offering": "tagged"}, "choose another compute offering"),
+        ({"host": "kvm01", "affinity_groups": ("apart",)}, "leave the group out"),
+    ],
+)
+def test_the_hint_is_for_what_is_wrong_with_the_named_host(options: dict[str, Any], remedy: str) -> None:
+    world = disabled(site(), "kvm03")
+    assert remedy in error_of(world, **{**BASE, "name": "a2", **options}).hint
+
+
 # A host that is down
 
 

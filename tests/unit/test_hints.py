@@ -12,7 +12,7 @@ from support.source_tree import Source, SourceTree
 REPOSITORY = Path(__file__).resolve().parents[2]
 ARGUMENTS_BEFORE_HINT = {"AblestackError": 2, "invalid": 1}
 # Their messages are reasons inside another sentence, which has a hint of its own.
-REASONS = {"placement", "survey_move", "template_descriptor", "template_lookup"}
+REASONS = {"survey_move", "template_descriptor", "template_lookup"}
 
 
 def without_hint(source: Source) -> Iterator[str]:

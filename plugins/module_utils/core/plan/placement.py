@@ -91,6 +91,8 @@ def place(candidates: tuple[Candidate, ...], demand: Demand, catalog: Catalog, d
     return Placement(chosen.spec.name, reason, tuple(rejected))
 
 
+_ROOM = "free some capacity, add hosts, or relax the placement"
+_PART = "add hosts, leave the group out, or give it a non-strict type"
 # How far a host came before it was rejected; the last one's code is the whole placement's.
 _RANK = [
     *(code for code in Code if code not in (Code.NOT_FOUND, Code.AFFINITY_CONFLICT, Code.INSUFFICIENT_CAPACITY)),
@@ -104,11 +106,17 @@ def _unfit(candidate: Candidate, demand: Demand) -> AblestackError | None:
     spec = candidate.spec
     if spec.state != "enabled":
         return AblestackError(
-            Code.INVALID_STATE, f"host '{spec.name}' is {'disabled' if spec.state == 'disabled' else 'in maintenance'}"
+            Code.INVALID_STATE,
+            f"host '{spec.name}' is {'disabled' if spec.state == 'disabled' else 'in maintenance'}",
+            "choose another host, or set its state to enabled in the catalog",
         )
     missing = [tag for tag in demand.host_tags if tag not in spec.tags]
     if missing:
-        return AblestackError(Code.INSUFFICIENT_CAPACITY, f"host '{spec.name}' has no tag {', '.join(missing)}")
+        return AblestackError(
+            Code.INSUFFICIENT_CAPACITY,
+            f"host '{spec.name}' has no tag {', '.join(missing)}",
+            "choose another compute offering, or give a host its host_tags in the catalog",
+        )
     return candidate.lacking
 
 
@@ -134,12 +142,14 @@ def affinity_conflict(
             return AblestackError(
                 Code.AFFINITY_CONFLICT,
                 f"host '{candidate.spec.name}' already has {here} of anti-affinity group '{name}'",
+                _PART,
             )
         elsewhere = sorted(other.spec.name for other in candidates if other.members.get(name, 0))
         if group.type == "host-affinity" and elsewhere and not here:
             return AblestackError(
                 Code.AFFINITY_CONFLICT,
                 f"host '{candidate.spec.name}' has none of affinity group '{name}', which is on {', '.join(elsewhere)}",
+                _PART,
             )
     return None
 
@@ -147,13 +157,14 @@ def affinity_conflict(
 def _capacity(candidate: Candidate, demand: Demand, settings: Settings) -> AblestackError | None:
     facts = candidate.facts
     if facts is None:
-        return AblestackError(Code.HOST_UNAVAILABLE, f"the size of host '{candidate.spec.name}' is not known")
+        return AblestackError(Code.HOST_UNAVAILABLE, f"the size of host '{candidate.spec.name}' is not known", _ROOM)
     for what, share in zip(("CPU", "memory"), _shares(facts, demand, settings)):
         if share > settings.capacity_threshold:
             return AblestackError(
                 Code.INSUFFICIENT_CAPACITY,
                 f"host '{candidate.spec.name}' would have {share:.0%} of its {what} given out,"
                 f" above the threshold of {settings.capacity_threshold:.0%}",
+                _ROOM,
             )
     return None
 
@@ -214,7 +225,7 @@ def _nowhere(errors: list[AblestackError], demand: Demand, rejected: list[tuple[
     furthest = max(errors, key=lambda error: _RANK.index(error.code), default=None)
     code = furthest.code if furthest else Code.INSUFFICIENT_CAPACITY
     reasons = "; ".join(dict.fromkeys(error.message for error in errors))
-    hint = furthest.hint if furthest and furthest.hint else "free some capacity, add hosts, or relax the placement"
+    hint = furthest.hint if furthest and furthest.hint else _ROOM
     what = f"host '{demand.named}' cannot have this VM" if demand.named else "no host can have this VM"
     more = dict(furthest.details) if furthest else {}
     more["rejected"] = [{"host": host, "reason": reason} for host, reason in rejected]

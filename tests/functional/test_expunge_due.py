@@ -121,7 +121,7 @@ def test_a_damaged_time_fails_its_own_vm_alone() -> None:
 
 
 def test_a_vm_that_cannot_be_read_is_told_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    world = make_world()
+    world = make_world(hosts=2)
     bad, good = destroyed(world, "web1"), destroyed(world, "web2")
     controller = world.controller()
     host = controller.hosts["kvm01"]
@@ -133,9 +133,13 @@ def test_a_vm_that_cannot_be_read_is_told_by_its_name(monkeypatch: pytest.Monkey
         return read(ref)
 
     monkeypatch.setattr(host, "vm", vm_or_error)
-    done = due(controller)
+    world.down = {"kvm02"}
+    with pytest.raises(Incomplete) as told, controller.infrastructure as infrastructure:
+        expunge_due(infrastructure, datetime.now(timezone.utc) + timedelta(days=1))
+    assert told.value.message == "1 could not be expunged, the first because the metadata of it is damaged"
+    done = told.value.outcome
     assert [row["id"] for row in done.result["expunged"]] == [good]
-    assert done.result["failed"] == [
+    assert [row for row in done.result["failed"] if row["host"] == "kvm01"] == [
         {"name": "web1", "id": bad, "host": "kvm01", "msg": "the metadata of it is damaged."}
     ]
 

@@ -170,6 +170,7 @@ def test_errors_libvirt_has_no_code_for(name: str) -> None:
         ("qemu-img: x.qcow2: No space left on device", Code.INSUFFICIENT_CAPACITY),
         ("Error: Error while writing VM state: Input/output error\r\n", Code.INSUFFICIENT_CAPACITY),
         ("cannot set up guest memory 'pc.ram': Cannot allocate memory", Code.INSUFFICIENT_CAPACITY),
+        ("Network is already in use by interface eth0", Code.CONFLICT),
         ("Unable to access credentials /etc/pki/qemu/ca-cert.pem: No such file or directory", Code.UNSUPPORTED),
     ):
         assert translate.translate(raised_error(name, text), "do", "kvm01").code is code

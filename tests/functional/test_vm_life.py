@@ -283,6 +283,7 @@ def test_what_is_due_is_expunged_and_a_host_that_is_down_keeps_nobody_else_waiti
     with pytest.raises(Incomplete) as error, world.controller().infrastructure as infrastructure:
         expunge_due(infrastructure)
     assert error.value.code is Code.HOST_UNAVAILABLE
+    assert error.value.message.startswith("it is not known everywhere what is due: host 'kvm02' cannot be reached")
     assert [row["name"] for row in error.value.outcome.result["expunged"]] == ["web1"]
     world.down.clear()
     with world.controller().infrastructure as infrastructure:

@@ -56,6 +56,10 @@ _TEXTS = {
         "free some space in the pool of the root disk; where it has enough, see in the host's log whether a disk fails",
     ),
     "Disk quota exceeded": (Code.INSUFFICIENT_CAPACITY, "free some space, or use another pool"),
+    "Network is already in use by interface": (
+        Code.CONFLICT,
+        "an interface of the host has addresses of its range: choose another cidr; error.details.libvirt names it",
+    ),
     "Cannot allocate memory": (Code.INSUFFICIENT_CAPACITY, "the host has not enough free memory"),
     "Unable to access credentials": (
         Code.UNSUPPORTED,

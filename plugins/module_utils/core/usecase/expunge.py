@@ -32,7 +32,7 @@ def expunge_due(infra: Infrastructure, now: datetime | None = None) -> Outcome:
     expunged: list[Row] = []
     failed: list[Row] = []
     left: list[Row] = []
-    first_error: AblestackError | None = None
+    errors_of_vms: list[AblestackError] = []
     for row, error in candidates:
         try:
             if error:
@@ -41,7 +41,7 @@ def expunge_due(infra: Infrastructure, now: datetime | None = None) -> Outcome:
             (expunged if _expunge(on_host, row["id"], moment) else left).append(row)
         except AblestackError as failure:
             failed.append({**row, "msg": failure.sentence})
-            first_error = first_error or failure
+            errors_of_vms += [failure] if row["id"] else []
     outcome = Outcome(
         bool(expunged),
         {"due": sorted(f"{row['name']} ({row['host']})" for row in expunged)},
@@ -49,9 +49,12 @@ def expunge_due(infra: Infrastructure, now: datetime | None = None) -> Outcome:
         {"expunged": expunged, "failed": failed},
         tuple(f"VM '{row['name']}' ({row['id']}) is no longer due, and was left alone" for row in left),
     )
-    if first_error:
-        message = f"{len(failed)} could not be expunged, the first because {first_error.message}"
-        raise Incomplete(outcome, first_error.code, message, first_error.hint, failed=failed)
+    if failed:
+        first = [*errors_of_vms, *errors.values()][0]
+        message = f"it is not known everywhere what is due: {first.message}"
+        if errors_of_vms:
+            message = f"{len(errors_of_vms)} could not be expunged, the first because {first.message}"
+        raise Incomplete(outcome, first.code, message, first.hint, failed=failed)
     return outcome
 
 

@@ -171,6 +171,11 @@ def test_errors_libvirt_has_no_code_for(name: str) -> None:
         ("Error: Error while writing VM state: Input/output error\r\n", Code.INSUFFICIENT_CAPACITY),
         ("cannot set up guest memory 'pc.ram': Cannot allocate memory", Code.INSUFFICIENT_CAPACITY),
         ("Network is already in use by interface eth0", Code.CONFLICT),
+        (
+            "internal error: process exited while connecting to monitor: Could not access KVM kernel module: Permission"
+            " denied\nqemu-system-x86_64: -accel kvm: failed to initialize kvm: Permission denied",
+            Code.UNSUPPORTED,
+        ),
         ("Unable to access credentials /etc/pki/qemu/ca-cert.pem: No such file or directory", Code.UNSUPPORTED),
     ):
         assert translate.translate(raised_error(name, text), "do", "kvm01").code is code

@@ -61,6 +61,11 @@ _TEXTS = {
         "an interface of the host has addresses of its range: choose another cidr; error.details.libvirt names it",
     ),
     "Cannot allocate memory": (Code.INSUFFICIENT_CAPACITY, "the host has not enough free memory"),
+    "Could not access KVM kernel module": (
+        Code.UNSUPPORTED,
+        "QEMU may not open the host's /dev/kvm: it must be there and belong to root:kvm with mode 0660, in a container"
+        " too; or set virt_type: qemu for this host in the catalog, for software emulation",
+    ),
     "Unable to access credentials": (
         Code.UNSUPPORTED,
         "a move by qemu+tls needs QEMU's own certificates in /etc/pki/qemu on both hosts; put them there, or give the"

@@ -237,3 +237,29 @@ def test_playbooks_report_as_data(lab: Lab, run_playbook) -> None:
     assert run_playbook(plays, check=True, extra_vars={"a": 1}).changed == []
     assert run_module("ansible.builtin.ping", {"data": "hi"}, inventory=lab.inventory)["ping"] == "hi"
     assert "msg" in run_module("ansible.builtin.fail", {"msg": "no"}, ok=False, inventory=lab.inventory)
+
+
+def archive(label: str, before: str = "", **env: str) -> str:
+    """What the images are built from, after `before` in the same shell."""
+    script = f'. {SCRIPTS}/image/lib.sh\n{before}\narchive "$0"'
+    return command("bash", "-euo", "pipefail", "-c", script, label, **env).stdout.strip()
+
+
+def test_images_come_from_the_archives_of_the_machine_whatever_file_names_them(tmp_path: Path) -> None:
+    sources = tmp_path / "sources.list.d"
+    shutil.copytree("/etc/apt/sources.list.d", sources)
+    for path in sources.iterdir():
+        path.rename(sources / f"0000{path.name}")
+    if (single := Path("/etc/apt/sources.list")).exists():
+        shutil.copy(single, sources / "of-the-machine.list")
+    config = tmp_path / "apt.conf"
+    config.write_text(f'Dir::Etc::sourcelist "{tmp_path}/none";\nDir::Etc::sourceparts "{sources}";\n')
+    assert archive("Debian") == archive("Debian", APT_CONFIG=str(config)) != ""
+    assert archive("Debian-Security") == archive("Debian-Security", APT_CONFIG=str(config))
+
+
+def test_images_come_from_the_first_mirror_of_a_list(tmp_path: Path) -> None:
+    mirrors = tmp_path / "debian.list"
+    mirrors.write_text("# the nearest\nhttps://deb.example.org/debian\tpriority:1\nhttps://deb.debian.org/debian\n")
+    given = f"apt-get() {{ echo mirror+file:{mirrors}/; }}"
+    assert archive("Debian", before=given) == "https://deb.example.org/debian"

@@ -18,8 +18,8 @@ MASKED="apt-daily.timer apt-daily-upgrade.timer e2scrub_all.timer e2scrub_reap.s
  logrotate.timer systemd-timesyncd.service systemd-networkd-wait-online.service getty@tty1.service console-getty.service
  cloud-init-hotplugd.socket systemd-pstore.service systemd-binfmt.service"
 
-MAIN=$(archives | grep -v security | head -1)
-SECURITY=$(archives | grep security | head -1)
+MAIN=$(archive Debian)
+SECURITY=$(archive Debian-Security)
 
 kernel=$(kernel_package) version=${kernel#linux-image-}
 # shellcheck disable=SC2086  # lists of names

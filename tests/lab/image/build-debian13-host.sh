@@ -14,5 +14,5 @@ PACKAGES+=,python3-libvirt,python3-netaddr,python3-pycdlib,python3-yaml
 
 rm -rf --one-file-system "$OUT.new"
 mmdebstrap --mode=root --variant=minbase --include="$PACKAGES" "${MMDEBSTRAP_SLIM[@]}" \
-  trixie "$OUT.new" "deb $(archives | grep -v security | head -1) trixie main"
+  trixie "$OUT.new" "deb $(archive Debian) trixie main"
 mv "$OUT.new" "$OUT"

@@ -15,11 +15,19 @@ KERNEL_OPTIONS=${KERNEL_OPTIONS//$'\n'/}
 MMDEBSTRAP_SLIM=(--aptopt='Apt::Install-Recommends "false"' --dpkgopt='path-exclude=/usr/share/doc/*'
   --dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='path-exclude=/usr/share/locale/*')
 
-# The archives this machine itself uses: it may reach no others.
-archives() {
-  { cat /etc/apt/sources.list.d/debian.sources /etc/apt/sources.list 2>/dev/null || true; } |
-    sed -n 's/^URIs: *//p; s/^deb \(\[[^]]*\] *\)\?\([^ ]*\) .*/\2/p'
+# The first archive of that label which this machine itself uses: it may reach no others. apt is asked, since the files
+# that name them have any name and two formats; it knows labels once it has fetched its lists.
+archive() { # LABEL
+  local uri
+  [ -n "$(labelled Debian)" ] || apt-get -q update >&2
+  uri=$(labelled "$1" | sed -n 1p)
+  case $uri in
+    # on Debian's cloud images: a file with mirrors
+    mirror+file:*) uri=$(awk '/^[^#]/ {print $1; exit}' "$(sed -E 's,^mirror\+file:/*,/,; s,/*$,,' <<<"$uri")") ;;
+  esac
+  echo "$uri"
 }
+labelled() { apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' "Label: $1"; }
 
 kernel_package() { apt-cache depends linux-image-cloud-amd64 | awk '/Depends: linux-image-6/ {print $2; exit}'; }
 

@@ -198,6 +198,50 @@ def test_down_leaves_nothing(second_lab: Lab) -> None:
     lab.script("down", "--purge")  # and once more is no error
 
 
+# What comes in from outside: by ssh, which tidies up after itself, and by a command whose parent is killed.
+BELOW_A_FIRST_PROCESS_THAT_REAPS_NOBODY = """
+{lab} up 1 || exit
+pid=$(cat {run}/h1/pid)
+ssh -F {run}/ssh_config h1 true || exit
+for try in $(seq 100); do
+  [ -n "$(pgrep --ns $pid --nslist pid -f 'sshd -i')" ] || break
+  sleep 0.1
+done
+echo "zombies: $(pgrep --ns $pid --nslist pid --runstates Z)"
+{lab} host h1 sleep 600 &
+for try in $(seq 100); do
+  [ -z "$(pgrep --ns $pid --nslist pid -fx 'sleep 600')" ] || break
+  sleep 0.1
+done
+kill -9 $!
+{lab} down --purge
+echo "down: $?"
+"""
+
+
+def test_down_below_a_first_process_that_reaps_nobody(second_lab: Lab) -> None:
+    """As in a container whose first process is a `sleep` or a `tail`."""
+    steps = BELOW_A_FIRST_PROCESS_THAT_REAPS_NOBODY.format(lab=SCRIPTS / "lab.sh", run=second_lab.run)
+    container = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "bash", "-c"]
+    said = ""
+    with subprocess.Popen(
+        [*container, '(eval "$0") & exec sleep 120 >/dev/null 2>&1', steps],
+        env={**os.environ, "ABLESTACK_LAB": str(second_lab.folder)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as first:
+        assert first.stdout
+        for line in first.stdout:
+            said += line
+            if line.startswith("down: "):
+                break
+        first.kill()
+    assert "zombies: \n" in said, said
+    assert said.endswith("down: 0\n"), said
+    assert not second_lab.folder.exists()
+
+
 def test_a_host_can_be_debian_13(second_lab: Lab) -> None:
     second_lab.up(1, debian13=True)
     with closing(second_lab.connect()) as connection:

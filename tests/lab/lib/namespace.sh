@@ -57,7 +57,12 @@ end() { # NAME
   wait_for 20 is_gone "$p" || die "$1 (process $p) does not end"
   rm -f "$RUN/$1/ready" "$RUN/$1/pid"
 }
-is_gone() { ! kill -0 "$1" 2>/dev/null; }
+# Where the machine's first process reaps nobody (in many a container it is a `sleep` or a `tail`), whatever came in from
+# outside and lost its parent stays as a zombie, and the kernel keeps the namespace's PID 1 for it: dead, with nothing left.
+is_gone() {
+  kill -0 "$1" 2>/dev/null || return 0
+  ! readlink -q "/proc/$1/ns/net" >/dev/null && [ "$(pgrep --ns "$1" --nslist pid --runstates D,I,R,S,T)" = "$1" ]
+}
 
 # ---- inside -----------------------------------------------------------------------------------------------------
 

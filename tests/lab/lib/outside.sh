@@ -4,7 +4,8 @@
 SSH_CONFIG=$RUN/ssh_config
 
 # No network leads into the lab: ssh starts a server of its own inside the namespaces, by way of their PID 1.
-# Guests are reached through their host (ssh -J h1), which forwards from inside its own network.
+# Guests are reached through their host (ssh -J h1), which forwards from inside its own network. ssh ends with a SIGHUP
+# to nsenter, which has to stay until that server has gone, and reap it: nobody else might (is_gone).
 write_ssh_config() {
   {
     cat <<CONF
@@ -17,7 +18,7 @@ CONF
     for name in ctl $(host_names); do
       cat <<CONF
 Host $name
-  ProxyCommand sh -c 'exec nsenter -t "\$(cat $RUN/$name/pid)" -a /usr/sbin/sshd -i -f /etc/ssh/sshd_config'
+  ProxyCommand sh -c 'trap "" HUP; exec nsenter -t "\$(cat $RUN/$name/pid)" -a env --default-signal=HUP /usr/sbin/sshd -i -f /etc/ssh/sshd_config'
 Host *.$name.guest
   ProxyCommand sh -c 'to=%h; exec ssh -F $SSH_CONFIG -W "\${to%%%%.$name.guest}:%p" $name'
 CONF

@@ -26,6 +26,8 @@ up() { # [N] [--debian13]
   done
   [[ $count =~ ^[1-$MAX_HOSTS]$ ]] || die "up takes 1 to $MAX_HOSTS hosts, not '$count'"
   [ "$(id -u)" = 0 ] || die "namespaces and bridges need root"
+  may_make_hosts || die "root may not make namespaces, mounts and bridges here; a container has to be a privileged one" \
+    "(docker run --privileged)"
   [ ! -e "$RUN" ] || [ -e "$RUN/.lab" ] || die "$RUN is not a lab's folder"
   lock
   make_folder "$RUN"
@@ -38,6 +40,8 @@ up() { # [N] [--debian13]
   for host in $(host_names "$count"); do await "$host"; done
   say "up: $(host_names "$count" | xargs)"
 }
+
+may_make_hosts() { unshare -n -m -p -f sh -c 'mount --bind / / && ip link add probe type bridge' 2>/dev/null; }
 
 start_controller() {
   local host

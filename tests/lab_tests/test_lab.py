@@ -198,6 +198,15 @@ def test_down_leaves_nothing(second_lab: Lab) -> None:
     lab.script("down", "--purge")  # and once more is no error
 
 
+@pytest.mark.parametrize("capability", ["sys_admin", "net_admin"])
+def test_up_says_what_a_container_lacks(second_lab: Lab, capability: str) -> None:
+    words = ("setpriv", "--bounding-set", f"-{capability}", str(SCRIPTS / "lab.sh"), "up", "1")
+    refused = command(*words, check=False, ABLESTACK_LAB=str(second_lab.folder))
+    assert refused.returncode == 1
+    assert "docker run --privileged" in refused.stderr
+    assert not second_lab.folder.exists()
+
+
 # What comes in from outside: by ssh, which tidies up after itself, and by a command whose parent is killed.
 BELOW_A_FIRST_PROCESS_THAT_REAPS_NOBODY = """
 {lab} up 1 || exit

@@ -1,4 +1,7 @@
-"""Ten minutes to a VM: the lab's part of docs/start.md, word for word, twice, and then the command that it prints."""
+"""Ten minutes to a VM: the lab's part of docs/start.md, word for word, twice, and then the command that it prints.
+
+And the demo, started after it in the same lab.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +9,11 @@ import os
 import re
 import subprocess
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from lab_tests.lab import Lab
+from lab_tests.lab import SCRIPTS, Lab, command
 
 from support.documents import Block, Document
 
@@ -53,9 +57,21 @@ def test_the_lab_part_of_the_start_page_runs_as_it_is_written(clean_lab: Lab, re
     assert re.search(r"changed=2 ", first)
     assert re.search(r"changed=0 ", again)
     assert re.search(r"name: web1\b", listed)
-    [command] = set(re.findall(r"(ssh -F \S+ \S+@[\w.]+)", done.stdout))
-    reached = subprocess.run([*command.split(), "hostname"], capture_output=True, text=True, timeout=60, check=False)
+    [login] = set(re.findall(r"(ssh -F \S+ \S+@[\w.]+)", done.stdout))
+    reached = subprocess.run([*login.split(), "hostname"], capture_output=True, text=True, timeout=60, check=False)
     seconds = round(time.monotonic() - begin)
     assert reached.stdout.strip() == "web1", reached.stderr
     record_property("seconds to the first command by SSH, a second run included", seconds)
     print(f"start.md: {seconds} s to the first command by SSH, a second run included")
+
+
+def test_the_demo_leaves_a_lab_with_vms_alone(clean_lab: Lab) -> None:
+    clean_lab.wipe("h1")
+    with closing(clean_lab.connect()) as connection:
+        connection.defineXML(command(str(SCRIPTS / "tinyvm.sh"), "web1", "/srv/default/none.qcow2").stdout)
+        refused = command(str(ROOT / "dev"), "demo", check=False, ABLESTACK_LAB=str(clean_lab.folder))
+        assert refused.returncode == 1
+        assert "has VMs already: web1" in refused.stderr
+        assert "./dev down" in refused.stderr
+        assert connection.lookupByName("web1").isPersistent()
+        assert [pool.numOfVolumes() for pool in connection.listAllStoragePools()] == [0, 0, 0]

@@ -172,6 +172,24 @@ def test_the_lease_of_a_vm_that_is_gone_is_taken_over_with_its_mac() -> None:
         run(world.controller(), name="web3", networks=(NicSpec("lan", ip="10.10.10.60"),))
 
 
+@pytest.mark.parametrize("ip", ["", "10.10.10.50"])
+def test_the_lease_of_a_vm_that_was_made_since_the_vms_were_listed_is_not_taken_over(ip: str) -> None:
+    world = make_world()
+    controller = world.controller()
+    (host,) = controller.hosts.values()
+
+    def another() -> None:
+        run(world.controller(), name="faster", networks=(NicSpec("lan", ip=ip),))
+        leases = lan(world).leases
+        lan(world).leases = tuple(replace(lease, ip="10.10.10.50") for lease in leases)
+
+    host.act_at("leases", another)
+    with pytest.raises(AblestackError, match="10.10.10.50 .* 'faster'") as error:
+        run(controller, networks=FIXED)
+    assert error.value.code is Code.CONFLICT
+    assert [domain.config.domain_name for domain in world.state.domains.values()].count("web1") == 0
+
+
 def test_a_nic_that_is_plugged_in_takes_the_lease_of_a_vm_that_is_gone_over() -> None:
     world = make_world()
     gone = run(world.controller(), name="gone", networks=FIXED).result["vm"]["nics"][0]

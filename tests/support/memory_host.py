@@ -64,7 +64,7 @@ class MemoryHost(MemoryDevices, MemorySnapshots, MemoryNetworks, MemoryMoves, Me
             raise AblestackError(Code.ALREADY_EXISTS, f"a domain named '{name}' exists on '{self.spec.name}'")
 
     @reads
-    def domains(self) -> tuple[DomainRef, ...]:
+    def domains(self, fresh: bool = False) -> tuple[DomainRef, ...]:
         rows = self.state.domains.items()
         return tuple(DomainRef(vm_id, domain.config.domain_name, domain.power) for vm_id, domain in rows)
 

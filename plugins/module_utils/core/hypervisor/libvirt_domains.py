@@ -66,7 +66,7 @@ def power_of(state: int) -> Power:
 class LibvirtDomains(Session):
     """The definitions' half of port.Domains."""
 
-    def domains(self) -> tuple[DomainRef, ...]:
+    def domains(self, fresh: bool = False) -> tuple[DomainRef, ...]:
         with self._asks("list its domains"):
             self._saved, self._alone = None, set()
             rows = self._connection.getAllDomainStats(libvirt.VIR_DOMAIN_STATS_STATE, 0)

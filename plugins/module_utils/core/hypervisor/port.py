@@ -31,8 +31,8 @@ SOURCES = ("reservation", "lease", "agent")
 class Domains(Protocol):
     """Domains and their power. Every call names the VM by its id; each raises AblestackError."""
 
-    def domains(self) -> tuple[DomainRef, ...]:
-        """All domains of the host, running or not, in one round trip."""
+    def domains(self, fresh: bool = False) -> tuple[DomainRef, ...]:
+        """All domains of the host, running or not, in one round trip; `fresh`: not out of any memory."""
 
     def domain(self, vm_id: str) -> DomainRef | None:
         """That row of the listing, None where there is none: it does not wait for other domains that are starting."""

@@ -267,7 +267,12 @@ def taken_addresses(
     if not wanted and not any(nic.mac for nic in spec.networks or ()):
         return {}
     taken: dict[str, str] = {}
-    for vm in _others(host, without):
+    vms = _others(host, without)
+    if any((network.name, lease.ip) in wanted for network in networks.values() for lease in network.leases):
+        # Who leases it may have been made since the VMs were listed, and is no VM that is gone.
+        known = {vm.id for vm in vms}.union((without.id,) if without else ())
+        vms += every_vm(host, tuple(ref for ref in host.domains(True) if ref.id not in known))
+    for vm in vms:
         holder = vm.name if vm.exists else f"destroyed VM {vm.name}"
         taken.update({nic.mac: holder for nic in vm.config.nics})
         for row in vm.record.nics if vm.record else ():

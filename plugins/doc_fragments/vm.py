@@ -78,6 +78,7 @@ options:
     description:
       - V(linked), the root disk is an overlay on the template's image, made at once.
       - V(full), it is an independent copy.
+      - It counts when the disk is made, at a deploy and at a reinstall. A VM that exists keeps the disk that it has.
     type: str
     default: linked
     choices: [linked, full]

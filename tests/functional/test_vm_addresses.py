@@ -184,7 +184,7 @@ def test_the_lease_of_a_vm_that_was_made_since_the_vms_were_listed_is_not_taken_
         lan(world).leases = tuple(replace(lease, ip="10.10.10.50") for lease in leases)
 
     host.act_at("leases", another)
-    with pytest.raises(AblestackError, match="10.10.10.50 .* 'faster'") as error:
+    with pytest.raises(AblestackError, match=r"10\.10\.10\.50 .* 'faster'") as error:
         run(controller, networks=FIXED)
     assert error.value.code is Code.CONFLICT
     assert [domain.config.domain_name for domain in world.state.domains.values()].count("web1") == 0

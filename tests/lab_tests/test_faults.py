@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
@@ -160,6 +161,7 @@ def race(catalog: dict[str, Any], tasks: list[Task]) -> list[str]:
                 told = "changed" if run(catalog, task).changed else "unchanged"
             except AblestackError as error:
                 told = error.code.value
+                print(f"{told}: {error.sentence}", file=sys.stderr, flush=True)  # shown where the test fails
             except BaseException as error:  # noqa: BLE001 - it has no other way to tell
                 told = f"{type(error).__name__}: {error}"
             os.write(writer, json.dumps(told).encode())

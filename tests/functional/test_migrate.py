@@ -265,6 +265,17 @@ def test_a_guest_that_was_cut_off_in_the_midst_of_its_start_goes_on() -> None:
     audit_settled(world, "kvm01", running=True)
 
 
+def test_a_guest_that_is_to_start_and_goes_down_still_owes_its_start_where_there_is_no_move() -> None:
+    world = site()
+    left = Mark(Phase.STARTING, "2026-01-01T00:00:00Z")
+    mark(world, left)
+    rows(world)["kvm01"].power = Power.SHUTDOWN
+    assert migrate(world.controller(), host="kvm01").changed is False
+    record = rows(world)["kvm01"].config.record
+    assert record
+    assert record.mark == left
+
+
 @pytest.mark.parametrize("phase", [Phase.DEPLOYING, Phase.RESTARTING, Phase.REINSTALLING])
 def test_what_another_task_left_half_done_stays_so_where_there_is_no_move(phase: Phase) -> None:
     """It owes a start, or disks, which only that task knows; a move of it is refused."""

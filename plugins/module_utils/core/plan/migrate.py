@@ -218,7 +218,8 @@ def _settled(request: MoveRequest) -> Plan[VmFacts]:
 def _stays(request: MoveRequest, steps: list[Step]) -> Plan[VmFacts]:
     """A VM that is not to go anywhere: what it owes is done, and its mark cleared."""
     vm, record = request.vm, record_of(request.vm)
-    if vm.phase not in (Phase.SETTLED, Phase.MIGRATING, Phase.STARTING):
+    going_down = vm.phase is Phase.STARTING and vm.power is Power.SHUTDOWN  # it has to be started once it is down
+    if going_down or vm.phase not in (Phase.SETTLED, Phase.MIGRATING, Phase.STARTING):
         return Plan(predicted=vm)  # its mark tells what another task still has to complete
     starts = not vm.is_active and (request.spec.start or record.mark.runs or vm.phase is Phase.STARTING)
     if vm.phase is Phase.STARTING and vm.power is Power.PAUSED:  # its host's daemon died in the midst of the start

@@ -27,6 +27,7 @@ archive() { # LABEL
   esac
   echo "$uri"
 }
+# shellcheck disable=SC2016  # apt's variable, not the shell's
 labelled() { apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' "Label: $1"; }
 
 kernel_package() { apt-cache depends linux-image-cloud-amd64 | awk '/Depends: linux-image-6/ {print $2; exit}'; }

@@ -26,6 +26,7 @@ up() { # [N] [--debian13]
   done
   [[ $count =~ ^[1-$MAX_HOSTS]$ ]] || die "up takes 1 to $MAX_HOSTS hosts, not '$count'"
   [ "$(id -u)" = 0 ] || die "namespaces and bridges need root"
+  is_debian_12 || die "the guests of the lab are built from packages of Debian 12 (bookworm), which this machine has not"
   may_make_hosts || die "root may not make namespaces, mounts and bridges here; a container has to be a privileged one" \
     "(docker run --privileged)"
   [ ! -e "$RUN" ] || [ -e "$RUN/.lab" ] || die "$RUN is not a lab's folder"
@@ -41,6 +42,7 @@ up() { # [N] [--debian13]
   say "up: $(host_names "$count" | xargs)"
 }
 
+is_debian_12() { grep -q '^VERSION_CODENAME=bookworm$' /etc/os-release; }
 may_make_hosts() { unshare -n -m -p -f sh -c 'mount --bind / / && ip link add probe type bridge' 2>/dev/null; }
 
 start_controller() {

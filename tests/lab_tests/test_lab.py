@@ -207,6 +207,16 @@ def test_up_says_what_a_container_lacks(second_lab: Lab, capability: str) -> Non
     assert not second_lab.folder.exists()
 
 
+def test_up_says_which_debian_it_needs(second_lab: Lab, tmp_path: Path) -> None:
+    other = tmp_path / "os-release"
+    other.write_text("ID=debian\nVERSION_CODENAME=trixie\n", encoding="utf-8")
+    elsewhere = f"mount --bind {other} /etc/os-release && exec {SCRIPTS / 'lab.sh'} up 1"
+    refused = command("unshare", "-m", "sh", "-c", elsewhere, check=False, ABLESTACK_LAB=str(second_lab.folder))
+    assert refused.returncode == 1
+    assert "Debian 12 (bookworm)" in refused.stderr
+    assert not second_lab.folder.exists()
+
+
 # What comes in from outside: by ssh, which tidies up after itself, and by a command whose parent is killed.
 BELOW_A_FIRST_PROCESS_THAT_REAPS_NOBODY = """
 {lab} up 1 || exit

@@ -323,6 +323,6 @@ def test_images_come_from_the_archives_of_the_machine_whatever_file_names_them(t
 
 def test_images_come_from_the_first_mirror_of_a_list(tmp_path: Path) -> None:
     mirrors = tmp_path / "debian.list"
-    mirrors.write_text("# the nearest\nhttps://deb.example.org/debian\tpriority:1\nhttps://deb.debian.org/debian\n")
+    mirrors.write_text("# the nearest\nhttps://near.example/debian\tpriority:1\nhttps://far.example/debian\n")
     given = f"apt-get() {{ echo mirror+file:{mirrors}/; }}"
-    assert archive("Debian", before=given) == "https://deb.example.org/debian"
+    assert archive("Debian", before=given) == "https://near.example/debian"

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Callable
 
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.errors import AblestackError, Code
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.snapshot import (
@@ -68,8 +69,7 @@ def chain(state: MemoryState, path: str) -> list[str]:
 class MemorySnapshots(Calls):
     """The port's snapshots."""
 
-    def _domain(self, vm_id: str) -> MemoryDomain:
-        raise NotImplementedError
+    _domain: Callable[[str], MemoryDomain]
 
     @reads
     def snapshot_facts(self, vm_id: str) -> tuple[SnapshotFacts, ...]:

@@ -33,6 +33,7 @@ _READS = frozenset(
     }
 )
 _FRESH = ("domains", True)
+"""The one question that wants no memory: who has been made since the others were answered."""
 
 
 class Remembered:

@@ -41,6 +41,23 @@ settings.register_profile("ablestack", deadline=None)
 settings.load_profile("ablestack")
 
 
+class _Failures:
+    """Shows a failure when it happens: of a run of many minutes that is cut off, the summary is lost."""
+
+    def __init__(self, terminal: Any) -> None:
+        self.terminal = terminal
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.failed:
+            self.terminal.write_line(f"\n{report.nodeid}, {report.when}:\n{report.longreprtext}")
+
+
+@pytest.hookimpl(trylast=True)  # the reporter comes with this hook, too
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("numprocesses", None) and not hasattr(config, "workerinput"):
+        config.pluginmanager.register(_Failures(config.pluginmanager.get_plugin("terminalreporter")))
+
+
 def pytest_terminal_summary(terminalreporter: Any) -> None:
     """What has been shown of faults and races, at the end of a run that tested them."""
     from support.fault_report import shown

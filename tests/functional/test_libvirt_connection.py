@@ -4,8 +4,10 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ import pytest
 
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.hypervisor import connection, translate
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.hypervisor.connection import open_host
+from ansible_collections.ablestack.kvm.plugins.module_utils.core.hypervisor.event_loop import event_loop
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.catalog import HostSpec
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.errors import AblestackError, Code
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.migration import GuestNeeds
@@ -224,3 +227,34 @@ def test_a_processor_that_a_host_lacks_or_has_never_heard_of(
         with pytest.raises(AblestackError) as raised:
             host.refuses_guest(needs)
     assert raised.value.code is Code.INTERNAL
+
+
+def seen_stopping(folder: Path) -> bool:
+    """Whether the event of a domain that is destroyed comes."""
+    seen = threading.Event()
+    with driver_host(folder) as host:
+        connection = host._connection
+        number = connection.domainEventRegisterAny(
+            None, libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE, lambda *_arguments: seen.set(), None
+        )
+        connection.lookupByName("others").destroy()
+        came = seen.wait(10)
+        connection.domainEventDeregisterAny(number)
+    return came
+
+
+def test_events_come_in_a_fork_as_well(tmp_path: Path) -> None:
+    """Ansible forks after the inventory plugin has read its hosts."""
+    assert seen_stopping(tmp_path)
+    end = time.monotonic() + 10
+    while event_loop.turns:
+        assert time.monotonic() < end, "nobody is connected, and the loop goes on"
+        time.sleep(0.01)
+    child = os.fork()
+    if child == 0:
+        try:
+            os._exit(0 if seen_stopping(tmp_path) else 1)
+        finally:
+            os._exit(2)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert seen_stopping(tmp_path)

@@ -10,10 +10,11 @@ from __future__ import annotations
 import json
 import os
 import socket
+import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any, Callable
 
@@ -31,6 +32,7 @@ from support.worlds import Controller
 
 WEB: dict[str, Any] = {"name": "web1", "template": "tiny", "compute_offering": "tiny", "networks": ["default"]}
 OFF = {**WEB, "start": False}
+AT_ONCE = Path(__file__).with_name("at_once.py")
 
 
 @pytest.fixture(scope="module")
@@ -150,31 +152,26 @@ def test_a_pool_that_fills_up_leaves_nothing_behind(clean_lab: Lab, site: dict[s
 
 def race(catalog: dict[str, Any], tasks: list[Task]) -> list[str]:
     """Real processes, one for each task, all at once: changed, unchanged, or the code of its error."""
-    gate, opened = os.pipe()
-    answers = []
-    for task in tasks:
-        reader, writer = os.pipe()
-        if os.fork() == 0:
-            os.close(opened)
-            os.read(gate, 1)
-            try:
-                told = "changed" if run(catalog, task).changed else "unchanged"
-            except AblestackError as error:
-                told = error.code.value
-                print(f"{told}: {error.sentence}", file=sys.stderr, flush=True)  # shown where the test fails
-            except BaseException as error:  # noqa: BLE001 - it has no other way to tell
-                told = f"{type(error).__name__}: {error}"
-            os.write(writer, json.dumps(told).encode())
-            os._exit(0)
-        os.close(writer)
-        answers.append(reader)
-    os.close(gate)
-    os.close(opened)
-    told = [json.loads(Path(f"/proc/self/fd/{reader}").read_text(encoding="utf-8")) for reader in answers]
-    for reader in answers:
-        os.close(reader)
-        os.wait()
-    return told
+    jobs = [json.dumps({"catalog": catalog, "module": task.module, "options": task.options}) for task in tasks]
+    with ExitStack() as stack:
+        racers = [
+            stack.enter_context(
+                subprocess.Popen(
+                    [sys.executable, AT_ONCE, job], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+                )
+            )
+            for job in jobs
+        ]
+        try:
+            assert [racer.stdout and racer.stdout.readline() for racer in racers] == ["ready\n"] * len(racers)
+            for racer in racers:
+                assert racer.stdin
+                racer.stdin.write("go\n")
+                racer.stdin.flush()
+            return [racer.communicate(timeout=300)[0].strip() for racer in racers]
+        finally:
+            for racer in racers:
+                racer.kill()  # nothing to one that has ended
 
 
 def test_eight_that_deploy_one_vm_make_one(site: dict[str, Any]) -> None:

@@ -6,25 +6,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
-from os import getpid
 from threading import Lock, Thread
-from time import sleep
 from typing import Any
 
 from ..model.catalog import HostSpec
 from ..model.errors import AblestackError, Code
+from .event_loop import event_loop
 from .port import Host
 from .translate import code_of, libvirt, translate, translated
 
 OPEN_TIMEOUT = 15.0
 KEEPALIVE = (5, 6)
 """Seconds between two signs of life, and how many may be missed: a host that dies is noticed in half a minute."""
-
-_REST = 0.002
-"""Seconds between two turns of the event loop. While threads take turns on a connection, libvirt's loop has something
-to look at all the time: it would take the processor, and Python's lock, from the very calls it serves."""
-_loop_lock = Lock()
-_loops: dict[int, Thread] = {}  # by process: of a thread, a fork has only the memory
 
 
 def open_host(spec: HostSpec, read_only: bool = False, timeout: float = OPEN_TIMEOUT) -> Host:
@@ -42,33 +35,31 @@ def open_host(spec: HostSpec, read_only: bool = False, timeout: float = OPEN_TIM
         )
     from .libvirt_host import LibvirtHost  # needs the binding
 
-    start_event_loop()
     return LibvirtHost(
         spec, _open_in_time(spec, read_only, timeout), read_only, lambda: _open_in_time(spec, False, timeout)
     )
 
 
-def start_event_loop() -> None:
-    """Events and keepalive need a loop, registered before the first connection; one serves them all."""
-    with _loop_lock:
-        if getpid() in _loops:
-            return
-        # libvirt would print every error to stderr, on top of raising it
-        libvirt.registerErrorHandler(lambda _context, _error: None, None)
-        libvirt.virEventRegisterDefaultImpl()
-        _loops[getpid()] = Thread(target=_run_events, name="libvirt events", daemon=True)
-        _loops[getpid()].start()
-
-
-def _run_events() -> None:
-    while True:
-        with suppress(libvirt.libvirtError):
-            libvirt.virEventRunDefaultImpl()
-        sleep(_REST)
-
-
 def _open_in_time(spec: HostSpec, read_only: bool, timeout: float) -> Any:
-    """Opens in a thread of its own, since libvirt cannot be told to give up."""
+    """Opens in a thread of its own, since libvirt cannot be told to give up. `close_connection` ends it."""
+    event_loop.enter()  # the loop has to be there before the connection
+    try:
+        connection = _tried(spec, read_only, timeout)
+    except AblestackError:
+        event_loop.leave()
+        raise
+    with suppress(libvirt.libvirtError):  # not every driver has it
+        connection.setKeepAlive(*KEEPALIVE)
+    return connection
+
+
+def close_connection(connection: Any) -> None:
+    with suppress(libvirt.libvirtError):
+        connection.close()
+    event_loop.leave()
+
+
+def _tried(spec: HostSpec, read_only: bool, timeout: float) -> Any:
     attempt = _Attempt(_quiet(spec.uri), read_only)
     attempt.thread.start()
     attempt.thread.join(timeout)
@@ -82,8 +73,6 @@ def _open_in_time(spec: HostSpec, read_only: bool, timeout: float) -> Any:
             f"check that {spec.uri} can be reached from where this module runs",
             host=spec.name,
         )
-    with suppress(libvirt.libvirtError):  # not every driver has it
-        connection.setKeepAlive(*KEEPALIVE)
     return connection
 
 

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import replace
 from threading import Lock
 from typing import Any
@@ -13,6 +12,7 @@ from typing import Any
 from ..model.catalog import HostSpec
 from ..model.resources import HostFacts
 from ..xml.host_mapping import read_abilities, read_pool
+from .connection import close_connection
 from .libvirt_devices import LibvirtDevices
 from .libvirt_domains import LibvirtDomains
 from .libvirt_moves import LibvirtMoves
@@ -35,6 +35,7 @@ class LibvirtHost(LibvirtDomains, LibvirtDevices, LibvirtSnapshots, LibvirtNetwo
         self._abilities: HostFacts | None = None
         self._facts: HostFacts | None = None
         self._facts_lock = Lock()
+        self._closed = False
 
     def abilities(self) -> HostFacts:
         with self._facts_lock:
@@ -99,11 +100,13 @@ class LibvirtHost(LibvirtDomains, LibvirtDevices, LibvirtSnapshots, LibvirtNetwo
         )
 
     def close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
         self._events.close()
         for connection in (self._connection, self._reader):
             if connection is not None:
-                with suppress(libvirt.libvirtError):
-                    connection.close()
+                close_connection(connection)
 
 
 def _version(number: int) -> str:

@@ -16,8 +16,7 @@ import libvirt
 import pytest
 
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.hypervisor import connection, translate
-from ansible_collections.ablestack.kvm.plugins.module_utils.core.hypervisor.connection import open_host
-from ansible_collections.ablestack.kvm.plugins.module_utils.core.hypervisor.event_loop import event_loop
+from ansible_collections.ablestack.kvm.plugins.module_utils.core.hypervisor.connection import event_loop, open_host
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.catalog import HostSpec
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.errors import AblestackError, Code
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.migration import GuestNeeds

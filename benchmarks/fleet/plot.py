@@ -10,7 +10,7 @@ from cases import FAR_FLEET, FLEET
 from results import EMPTY, Results
 
 PANELS = (("deploy", "deploy and start"), ("again", "the same task again"), ("stop", "stop"), ("remove", "remove"))
-_WIDTH, _LABELS, _BAR, _GAP, _HEAD = 760, 230, 16, 6, 34
+_WIDTH, _LABELS, _BAR, _GAP, _HEAD = 760, 260, 16, 6, 34
 _STYLE = """
     text { font: 13px system-ui, sans-serif; fill: #1f2328; }
     .head { font-weight: 600; }

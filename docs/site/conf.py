@@ -11,7 +11,9 @@ html_title = "ablestack.kvm"
 extensions = ["myst_parser", "sphinx_antsibull_ext"]
 include_patterns = [
     "index.md",
+    "CHANGELOG.md",
     "CONTRIBUTING.md",
+    "SECURITY.md",
     "docs/**.md",
     "extensions/molecule/README.md",
     "roles/*/README.md",

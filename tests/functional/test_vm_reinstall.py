@@ -11,7 +11,8 @@ from functional.test_vm_change import VM, apply, domain, site
 
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.errors import AblestackError, Code
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.values import GIB
-from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.vm_spec import VmSpec
+from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.vm_spec import DiskSpec, NicSpec, VmSpec
+from ansible_collections.ablestack.kvm.plugins.module_utils.core.usecase.query import VmFilter, list_vms
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.usecase.vm import apply_vm
 from support.memory_calls import Killed
 from support.memory_state import MemoryVolume, qcow2_bytes
@@ -122,3 +123,18 @@ def test_any_task_ends_a_reinstall_that_was_killed(task: dict[str, Any]) -> None
         assert done.result["vm"]["state"] == ends
         assert root_of(world).capacity in (GIB, 2 * GIB)
         assert not apply(world, name="web1", **task).changed
+
+
+@pytest.mark.parametrize("running", [True, False])
+def test_a_destroyed_vm_that_lends_its_disk_stays_destroyed(running: bool) -> None:
+    world = site()
+    apply(world, **{**VM, "name": "old", "networks": (NicSpec("lan"),)}, start=False)
+    apply(world, name="old", state="destroyed")
+    apply(world, **{**VM, "data_disks": ()}, start=running)
+    assert apply(world, name="web1", state="reinstalled", data_disks=(DiskSpec("a"),)).changed
+    with world.controller(check=True).infrastructure as infrastructure:
+        rows = list_vms(infrastructure, VmFilter(states=("Destroyed",))).result["vms"]
+    assert [row["name"] for row in rows] == ["old"]
+    assert rows[0]["expunge_at"]
+    back = apply(world, name="old", state="recovered")
+    assert [disk["name"] for disk in back.result["vm"]["disks"]] == ["root", "b"]

@@ -62,7 +62,7 @@ def plan_reinstall(request: VmRequest, vm: VmFacts, edits: Edits) -> Plan[VmFact
     working = Mark(Phase.REINSTALLING, request.fresh.now, owner=request.fresh.owner, runs=runs)
     begun = replace(_begun(vm, edits.record), mark=working)
     # The marked record goes into the definition with the new one's disk, so the last step alone clears the mark.
-    marked = [_with_mark(step, working) for step in written.steps]
+    marked = [_with_mark(step, working, vm.id) for step in written.steps]
     steps = [*_stop(request, vm), SetRecord(vm.id, begun), *made, *marked]
     if runs:
         steps.append(Start(vm.id))
@@ -162,10 +162,10 @@ def _begun(vm: VmFacts, record: VmRecord) -> VmRecord:
     )
 
 
-def _with_mark(step: Step, mark: Mark) -> Step:
-    """The same step writing a marked record."""
-    if isinstance(step, SetRecord):
+def _with_mark(step: Step, mark: Mark, vm_id: str) -> Step:
+    """The same step writing a marked record, where it is the VM's own: one that lends it a disk stays destroyed."""
+    if isinstance(step, SetRecord) and step.vm_id == vm_id:
         return replace(step, record=replace(step.record, mark=mark))
-    if isinstance(step, RedefineVm) and step.after.record:
+    if isinstance(step, RedefineVm) and step.after.record and step.after.id == vm_id:
         return replace(step, after=replace(step.after, record=replace(step.after.record, mark=mark)))
     return step

@@ -377,6 +377,25 @@ def test_addresses_follow_their_nics() -> None:
     assert reserved() == []
 
 
+@pytest.mark.parametrize(("before", "networks", "ips"), [
+    # what a task leaves out says nothing against the NIC that is there, nor does it make another one the first
+    ((LAN, NicSpec("lan")), (NicSpec("lan"), NicSpec("lan")), ["10.10.10.50", ""]),
+    ((LAN,), (NicSpec("lan"), NicSpec("lan")), ["10.10.10.50", ""]),
+    ((LAN, NicSpec("lan")), (NicSpec("lan"),), ["10.10.10.50"]),
+    ((NicSpec("lan"), DEFAULT, LAN), (NicSpec("lan"), NicSpec("default"), NicSpec("lan")), ["", "", "10.10.10.50"]),
+    ((LAN, NicSpec("lan")), (NicSpec("lan"), LAN), ["", "10.10.10.50"]),
+])  # fmt: skip
+def test_nics_of_one_network_keep_their_order(
+    before: tuple[NicSpec, ...], networks: tuple[NicSpec, ...], ips: list[str]
+) -> None:
+    world = site()
+    apply(world, **{**VM, "networks": before})
+    done = apply(world, name="web1", networks=networks)
+    fixed = {row.mac: row.ip for row in world.state.networks["lan"].facts.reservations}
+    assert [fixed.get(nic["mac"], "") for nic in done.result["vm"]["nics"]] == ips
+    assert not apply(world, name="web1", networks=networks).changed
+
+
 def test_a_nic_leaves_an_open_vswitch_bridge_while_it_is_off() -> None:
     world = site()
     apply(world, **{**VM, "networks": (LAN, NicSpec("tagged", mac=MAC))})

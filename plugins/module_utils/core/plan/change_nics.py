@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from ipaddress import ip_interface
 from typing import Callable
@@ -48,6 +48,7 @@ def match_nics(wanted: tuple[NicSpec, ...], vm: VmFacts) -> tuple[list[NicMatch]
     """The wanted NICs in their order with those they are, and the ones nobody wants any more.
 
     By MAC first, then by network and address, then by network in order; what is given decides before what is left open.
+    In order means: the second entry of a network is the VM's second NIC there, whatever addresses they have.
     """
     left = present_nics(vm)
     addresses = {nic.mac: nic.ip for nic in (vm.record.nics if vm.record else ())}
@@ -68,6 +69,11 @@ def match_nics(wanted: tuple[NicSpec, ...], vm: VmFacts) -> tuple[list[NicMatch]
             not spec.mac and bool(spec.ip) and (spec.network, _plain(spec.ip)) == (nic.network, addresses.get(nic.mac))
         )
     )
+    for position, nic in _in_order(wanted, present_nics(vm)):
+        spec = wanted[position]
+        if position not in found and nic in left and not spec.mac and not spec.ip:
+            found[position] = nic
+            left.remove(nic)
     take(lambda spec, nic: not spec.mac and not spec.ip and spec.network == nic.network and not addresses.get(nic.mac))
     take(lambda spec, nic: not spec.mac and spec.network == nic.network)
     matches = [
@@ -75,6 +81,13 @@ def match_nics(wanted: tuple[NicSpec, ...], vm: VmFacts) -> tuple[list[NicMatch]
         for position, spec in enumerate(wanted)
     ]
     return matches, left
+
+
+def _in_order(wanted: tuple[NicSpec, ...], nics: list[NicConfig]) -> Iterator[tuple[int, NicConfig]]:
+    """The positions in `wanted`, network by network, each with the NIC that has this place in its network."""
+    for network in {spec.network for spec in wanted}:
+        positions = [position for position, spec in enumerate(wanted) if spec.network == network]
+        yield from zip(positions, [nic for nic in nics if nic.network == network])
 
 
 def present_nics(vm: VmFacts) -> list[NicConfig]:

@@ -369,6 +369,16 @@ def test_a_range_stays_where_another_gateway_leaves_it_whole(gateway: str, range
     assert (network["dhcp_start"], network["dhcp_end"]) == range_
 
 
+def test_a_gateway_within_the_range_keeps_the_range() -> None:
+    world = make_world()
+    own = {"gateway": "10.20.0.100", "dhcp_start": "10.20.0.50", "dhcp_end": "10.20.0.150"}
+    thrice(world, **NET, **own)
+    for part in ({}, {"dhcp_end": "10.20.0.150"}, {"gateway": "10.20.0.100"}, NET):
+        assert not apply(world, **{"name": "blue", **part}).changed
+    network = thrice(world, name="blue", dhcp_start="10.20.0.60").result["network"]
+    assert {key: network[key] for key in own} == {**own, "dhcp_start": "10.20.0.60"}
+
+
 def test_a_new_network_that_does_not_start_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     world = make_world()
 

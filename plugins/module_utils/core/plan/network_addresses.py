@@ -40,10 +40,15 @@ def addresses_of(spec: NetworkSpec, base: NetworkFacts | None) -> Addresses:
     network = _network(cidr, "cidr")
     same = base is not None and base.cidr == str(network)
     gateway = _inside(spec.gateway or (base.gateway if base and same else ""), network, "gateway", network.first + 1)
-    kept = base if same and base and not _within(gateway, base.dhcp_start, base.dhcp_end) else None
+    kept = base if same and base and not _comes_into_range(gateway, base) else None
     start, end = _range(spec, network, gateway, kept)
     cidr6, gateway6 = _second(spec, base, network.version)
     return Addresses(str(network), str(gateway), str(start), str(end), cidr6, gateway6)
+
+
+def _comes_into_range(gateway: Any, base: NetworkFacts) -> bool:
+    """Then the range has to give way. A gateway that was there before is served beside it, as somebody wished."""
+    return str(gateway) != base.gateway and _within(gateway, base.dhcp_start, base.dhcp_end)
 
 
 def described(spec: NetworkSpec, base: NetworkFacts | None) -> tuple[str, str]:

@@ -128,6 +128,14 @@ def test_affinity_groups_and_capacity_hold_for_a_move() -> None:
     assert refusal(crowded).code is Code.INSUFFICIENT_CAPACITY
 
 
+@pytest.mark.parametrize("host", ["kvm02", ""])
+def test_a_group_that_has_left_the_catalog_holds_nothing_back(host: str) -> None:
+    world = site(affinity_groups=("apart",))
+    groups = {name: group for name, group in world.catalog.affinity_groups.items() if name != "apart"}
+    world.catalog = replace(disabled(world, "kvm01").catalog, affinity_groups=groups)
+    assert migrate(world.controller(), host=host).result["vm"]["host"] == "kvm02"
+
+
 def test_a_host_in_maintenance_takes_nothing() -> None:
     error = refusal(disabled(site(), "kvm02"))
     assert error.code is Code.INVALID_STATE

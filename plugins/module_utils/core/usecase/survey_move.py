@@ -30,7 +30,7 @@ def choose_target(infra: Infrastructure, spec: MigrateSpec, vm: VmFacts, draw: f
     Without a named one, the hosts of its own cluster are asked.
     """
     catalog, record, home = infra.catalog, record_of(vm), vm.host
-    groups = record.affinity_groups
+    groups = tuple(name for name in record.affinity_groups if name in catalog.affinity_groups)
     chosen = (catalog.host(spec.host),) if spec.host else infra.selected(home.zone, home.pod, home.cluster)
     asked = tuple(host for host in chosen if host.state == "enabled")
     source = infra.host(home.name)

@@ -62,7 +62,7 @@ class Agent:
     @property
     def is_new_enough(self) -> bool:
         """Whether its version is one that freezes as libvirt asks for."""
-        numbers = [int(part) if part.isdigit() else 0 for part in self.version.split(".")[:2]]
+        numbers = [int(part) if part.isdecimal() else 0 for part in self.version.split(".")[:2]]
         return tuple(numbers) >= MIN_AGENT
 
 

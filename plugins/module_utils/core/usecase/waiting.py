@@ -145,7 +145,7 @@ def _cloud_init(host: Host, vm: VmFacts) -> bool:
     try:
         code, text = host.agent_run(vm.id, ("cat", "/run/cloud-init/result.json"), _CALL)
         result = json.loads(text) if code == 0 else None
-    except (AblestackError, ValueError):
+    except (AblestackError, ValueError, RecursionError):  # a guest may say anything
         return False
     if not isinstance(result, dict):
         return False

@@ -295,6 +295,7 @@ OPERATIONS: dict[str, Operation] = {
     "start elsewhere": Operation(vm("web1", host="kvm02", state="started"), MOVING_OFF, hosts=2, shared=True),
     "volume": Operation(volume("spare", size=1)),
     "grow a volume": Operation(volume("spare", size=2), (volume("spare", size=1),)),
+    "grow a destroyed one's volume": Operation(volume("keep", size=2), GONE),
     "grow a volume in use": Operation(volume("keep", size=2), DEPLOYED),
     "attach a new volume": Operation(volume("spare", size=1, state="attached", vm="web1"), DEPLOYED),
     "attach a volume": Operation(volume("spare", state="attached", vm="web1"), (*DEPLOYED, volume("spare", size=1))),

@@ -14,6 +14,7 @@ from ..model.vm import DiskConfig, NicConfig, VmConfig
 from ..xml.domain import DomainElement, MemoryElement
 from ..xml.domain_mapping import boot_memory, domain_of, growing_memory, new_disk, new_nic, read_live
 from .libvirt_guests import LibvirtGuests
+from .libvirt_storage import refuse_to_shrink
 from .translate import code_of, libvirt
 
 ASK_EVERY = 10.0
@@ -120,6 +121,7 @@ class LibvirtDevices(LibvirtGuests):
     def resize_disk(self, vm_id: str, target: str, size: int) -> None:
         domain = self._domain(vm_id)
         with self._changes(vm_id, f"grow disk {target} of {self._vm(vm_id)}"):
+            refuse_to_shrink(f"disk {target} of {self._vm(vm_id)}", domain.blockInfo(target)[0], size)
             domain.blockResize(target, size, libvirt.VIR_DOMAIN_BLOCK_RESIZE_BYTES)
 
     def tune_disk(self, vm_id: str, disk: DiskConfig) -> None:

@@ -10,8 +10,9 @@ from dataclasses import replace
 from time import monotonic, sleep
 from typing import Any, Callable, TypeVar
 
-from ..model.errors import AblestackError, Code
+from ..model.errors import AblestackError, Code, invalid
 from ..model.resources import FOLDER, PoolFacts, PoolState, VolumeFacts, VolumeSpec
+from ..model.values import gib
 from ..xml.host_mapping import new_folder_pool, new_volume, read_pool, read_volume
 from .connection import Session
 from .translate import code_of, libvirt
@@ -185,7 +186,7 @@ class LibvirtStorage(Session):
 
     def resize_volume(self, pool: str, name: str, size: int) -> None:
         with self._asks(f"resize volume '{name}' of pool '{pool}'"):
-            self._on_existing(pool, name, lambda handle: handle.resize(size, 0))
+            self._on_existing(pool, name, lambda handle: _grow(handle, f"volume '{name}' of pool '{pool}'", size))
 
     def delete_volume(self, pool: str, name: str) -> bool:
         with self._asks(f"delete volume '{name}' of pool '{pool}'"):
@@ -279,6 +280,20 @@ class LibvirtStorage(Session):
     def set_pool_autostart(self, name: str, on: bool) -> None:
         with self._asks(f"set the autostart of pool '{name}'"):
             self._connection.storagePoolLookupByName(name).setAutostart(on)
+
+
+def _grow(handle: Any, what: str, size: int) -> None:
+    refuse_to_shrink(what, handle.info()[1], size)
+    handle.resize(size, 0)
+
+
+def refuse_to_shrink(what: str, have: int, size: int) -> None:
+    """InvalidInput where it has more: libvirt shrinks what a running guest has at one word, with all data beyond."""
+    if have > size:
+        raise invalid(
+            f"{what} has {gib(have)} GiB and cannot shrink to {gib(size)} GiB",
+            "disks only grow: ask for at least what it has",
+        )
 
 
 def send(stream: Any, chunk: bytes) -> None:

@@ -122,7 +122,7 @@ class Devices(Protocol):
         """Unplugs it and waits until the guest let it go; False when the time is up. Gone already is fine."""
 
     def resize_disk(self, vm_id: str, target: str, size: int) -> None:
-        """Grows it to that many bytes, and tells the guest."""
+        """Grows it to that many bytes, and tells the guest; InvalidInput where it has more."""
 
     def tune_disk(self, vm_id: str, disk: DiskConfig) -> None:
         """Sets its IOPS limit; 0 takes it away."""
@@ -209,7 +209,7 @@ class Storage(Protocol):
         """Makes a full, independent copy of a volume (by name) of any pool of the host's, given as pool/name."""
 
     def resize_volume(self, pool: str, name: str, size: int) -> None:
-        """Grows a volume that no running VM uses to that many bytes."""
+        """Grows a volume that no running VM uses to that many bytes; InvalidInput where it has more."""
 
     def delete_volume(self, pool: str, name: str) -> bool:
         """Deletes it; False when it was gone already."""

@@ -12,7 +12,7 @@ from ..model.seed_content import SeedContent
 from ..model.values import UNSET, altered
 from ..model.vm import MEMORY_BLOCK, VmConfig, VmFacts, VmRecord
 from ..model.vm_spec import DiskSpec
-from .change_disks import change_data_disks, change_iso, change_root, match_disks
+from .change_disks import change_data_disks, change_iso, change_root, match_disks, sized_otherwise
 from .change_nics import change_nics, match_nics
 from .deploy import boot_of, pair_keys
 from .edits import Edits, snapshots_exist
@@ -28,6 +28,7 @@ from .steps import SetAutostart, WriteSeed
 class Needs:
     """Data disks and networks to look up, the addresses in use, an ISO, the template, firmware, snapshots.
 
+    `own` are volumes the VM has itself, by pool and name, of which more has to be known than its record tells.
     `root_pool` is where a new root disk is to be made, for which the template must be Ready.
     """
 
@@ -38,6 +39,7 @@ class Needs:
     firmware: bool = False
     snapshots: bool = False
     root_pool: str = ""
+    own: tuple[tuple[str, str], ...] = ()
 
     def __bool__(self) -> bool:
         return self != Needs()
@@ -62,7 +64,7 @@ def needs_of(request: VmRequest, vm: VmFacts) -> Needs:
         snapshots=bool(networks or sized or (disks and (disks.new or disks.gone))),
     )
     if not reinstalls(request, vm):
-        return needs
+        return replace(needs, own=tuple((disk.pool, disk.volume) for disk in sized_otherwise(request, vm)))
     template, iso = origin_of(request, record)
     root = record.disk("root")
     offered = request.catalog.disk_offering(spec.root_disk_offering).pool if spec.root_disk_offering else ""

@@ -77,6 +77,32 @@ def _attached(
     return disks
 
 
+def sized_otherwise(request: VmRequest, vm: VmFacts) -> tuple[DiskRecord, ...]:
+    """The disks the VM has that are to have another size than its record tells, which need not be the true one."""
+    spec, record = request.spec, vm.record
+    kept = match_disks(spec.data_disks, vm).kept if spec.data_disks is not UNSET else ()
+    disks = [disk for asked, disk in kept if _data_size(request, asked, disk, vm)[1].size != disk.size]
+    root = record.disk("root") if record else None
+    if root and (spec.root_disk_size or spec.root_disk_offering):
+        disks += [root] if _root_size(request, root, vm)[1].size != root.size else []
+    return tuple(disks)
+
+
+def _data_size(request: VmRequest, spec: DiskSpec, record: DiskRecord, vm: VmFacts) -> tuple[DiskConfig, DiskSize]:
+    """What the disk is like, and the size and limits it is to have."""
+    config = vm.config.disk(record.target) or DiskConfig(record.target, "")
+    have = DiskSize(
+        record.offering, record.size, record.min_iops, config.max_iops, record.pool, own_limits=record.own_limits
+    )
+    return config, data_size(spec, request.catalog, have)
+
+
+def _true_size(request: VmRequest, record: DiskRecord) -> int:
+    """The disk's size as far as it is known: a volume may have grown without its VM's record."""
+    volume = request.home.own.get(f"{record.pool}/{record.volume}") if request.home else None
+    return max(record.size, volume.capacity if volume else 0)
+
+
 def _kept(
     request: VmRequest, spec: DiskSpec, record: DiskRecord, vm: VmFacts, edits: Edits
 ) -> tuple[DiskConfig, DiskRecord]:
@@ -87,13 +113,9 @@ def _kept(
             f"data disk '{spec.name}' of VM '{vm.name}' is in pool '{record.pool}', not in '{pool}'",
             "a disk stays in its pool: leave the pool out",
         )
-    config = vm.config.disk(record.target) or DiskConfig(record.target, "")
-    have = DiskSize(
-        record.offering, record.size, record.min_iops, config.max_iops, record.pool, own_limits=record.own_limits
-    )
-    size = data_size(spec, request.catalog, have)
+    config, size = _data_size(request, spec, record, vm)
     path = f"data_disks.{spec.name}"
-    config, changed = resized(path, record, config, size, edits)
+    config, changed = resized(path, record, config, size, _true_size(request, record), edits)
     if spec.device is not None and spec.device != record.device:
         edits.changes.append(Change(f"{path}.device", record.device, spec.device, RESTART))
         edits.touches_hardware = True
@@ -115,18 +137,19 @@ def _refuse_same_device(disks: list[DiskRecord]) -> None:
 
 
 def resized(
-    path: str, record: DiskRecord, config: DiskConfig, size: DiskSize, edits: Edits
+    path: str, record: DiskRecord, config: DiskConfig, size: DiskSize, have: int, edits: Edits
 ) -> tuple[DiskConfig, DiskRecord]:
-    """The same disk with another size, limits and offering; every difference is a change."""
-    if size.size < record.size:
+    """The same disk with another size, limits and offering; every difference is a change. `have` is its true size."""
+    if size.size < have:
         raise invalid(
-            f"disk '{record.name}' of VM '{edits.record.name}' has {gib(record.size)} GiB and cannot shrink to"
+            f"disk '{record.name}' of VM '{edits.record.name}' has {gib(have)} GiB and cannot shrink to"
             f" {gib(size.size)} GiB",
             "disks only grow: ask for at least what it has",
         )
     after = replace(record, size=size.size, offering=size.offering, min_iops=size.min_iops, own_limits=size.own_limits)
     compared = (
-        ("size", gib(record.size), gib(size.size), record.size == size.size),
+        # of one that has its size already, and whose record does not tell, the record's is what changes
+        ("size", gib(record.size if have == size.size else have), gib(size.size), record.size == size.size),
         ("max_iops", config.max_iops, size.max_iops, config.max_iops == size.max_iops),
         ("min_iops", record.min_iops, size.min_iops, record.min_iops == size.min_iops),
         ("offering", record.offering, size.offering, record.offering == size.offering),
@@ -169,9 +192,17 @@ def change_root(request: VmRequest, vm: VmFacts, edits: Edits) -> None:
     spec, root = request.spec, edits.record.disk("root")
     if root is None or not (spec.root_disk_size or spec.root_disk_offering):
         return
+    config, size = _root_size(request, root, vm)
+    changed_config, changed = resized("root_disk", root, config, size, _true_size(request, root), edits)
+    edits.replace_disks([changed])
+    edits.config = _with_disk(edits.config, changed_config)
+    edits.live = _with_disk(edits.live, changed_config) if edits.live else None
+
+
+def _root_size(request: VmRequest, root: DiskRecord, vm: VmFacts) -> tuple[DiskConfig, DiskSize]:
+    """The same as of a data disk."""
+    spec = request.spec
     asked = DiskSpec("root", spec.root_disk_offering or "", spec.root_disk_size or None)
-    config = vm.config.disk(root.target) or DiskConfig(root.target, "")
-    have = DiskSize(root.offering, root.size, root.min_iops, config.max_iops, root.pool, own_limits=root.own_limits)
     if spec.root_disk_offering:
         offering = request.catalog.disk_offering(spec.root_disk_offering)
         if offering.pool and offering.pool != root.pool:
@@ -182,10 +213,7 @@ def change_root(request: VmRequest, vm: VmFacts, edits: Edits) -> None:
             )
         # SEMANTICS 2.2: the fixed size of the root disk's offering wins over a literal one
         asked = replace(asked, size=None if offering.size else asked.size)
-    changed_config, changed = resized("root_disk", root, config, data_size(asked, request.catalog, have), edits)
-    edits.replace_disks([changed])
-    edits.config = _with_disk(edits.config, changed_config)
-    edits.live = _with_disk(edits.live, changed_config) if edits.live else None
+    return _data_size(request, asked, root, vm)
 
 
 def change_iso(request: VmRequest, edits: Edits) -> None:

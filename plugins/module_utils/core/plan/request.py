@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from ..model.catalog import Catalog
-from ..model.resources import HostFacts, NetworkFacts, PoolFacts, Template
+from ..model.resources import HostFacts, NetworkFacts, PoolFacts, Template, VolumeFacts
 from ..model.vm import Owner, VmFacts
 from ..model.vm_spec import VmSpec
 
@@ -48,6 +48,7 @@ class Site:
     iso_path: str = ""
     networks: Mapping[str, NetworkFacts] = field(default_factory=dict)
     pools: Mapping[str, PoolFacts] = field(default_factory=dict)
+    own: Mapping[str, VolumeFacts] = field(default_factory=dict)  # the VM's, where a plan has to know, by pool/name
     volumes: Mapping[str, int] = field(default_factory=dict)  # sizes of free data disks that exist, by pool/name
     lenders: Mapping[str, VmFacts] = field(default_factory=dict)  # destroyed VMs that still list such a disk
     addresses_taken: Mapping[str, str] = field(default_factory=dict)  # MAC, or address_key -> who has it

@@ -4,20 +4,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 
 from ..model.catalog import Catalog
 from ..model.data_volume import DataVolume, DataVolumeSpec
 from ..model.errors import AblestackError, Code, invalid
 from ..model.naming import data_volume
 from ..model.plan_parts import Step
-from ..model.resources import PoolFacts, VolumeSpec
+from ..model.resources import PoolFacts, VolumeFacts, VolumeSpec
 from ..model.values import gib
 from ..model.vm import VmFacts
 from ..model.vm_spec import DiskSpec, VmSpec
 from .disks import refuse_standing, take_out
 from .offering import DiskSize, data_size
-from .steps import CreateVolume, DeleteVolume, GrowVolume
+from .steps import CreateVolume, DeleteVolume, GrowVolume, SetRecord
 
 
 @dataclass(frozen=True)
@@ -63,11 +64,25 @@ def _present(spec: DataVolumeSpec, catalog: Catalog, volume: DataVolume, pool: P
             f"volume '{volume.name}' has {gib(have.capacity)} GiB and cannot shrink to {gib(size.size)} GiB",
             "volumes only grow: ask for at least what it has",
         )
-    if size.size == have.capacity:
-        return VolumePlan(size=size.size)
-    for lender in volume.lenders:
-        refuse_standing(lender, have.name, "does not grow")
-    return VolumePlan((GrowVolume(have.pool, have.name, size.size),), size.size)
+    here = [vm for vm in volume.lenders if vm.host.name == volume.host.name]
+    grown: tuple[Step, ...] = ()
+    if size.size > have.capacity:
+        for lender in volume.lenders:
+            refuse_standing(lender, have.name, "does not grow")
+        grown = (GrowVolume(have.pool, have.name, size.size),)
+    return VolumePlan((*grown, *_told(here, have, size.size)), size.size)
+
+
+def _told(lenders: Iterable[VmFacts], volume: VolumeFacts, size: int) -> Iterator[Step]:
+    """Tells the destroyed VMs that have the volume how large it is, for when they are recovered."""
+    for vm in lenders:
+        disks = vm.record.disks if vm.record else ()
+        known = tuple(
+            replace(disk, size=size) if (disk.pool, disk.volume) == (volume.pool, volume.name) else disk
+            for disk in disks
+        )
+        if vm.record and known != disks:
+            yield SetRecord(vm.id, replace(vm.record, disks=known))
 
 
 def _attached(spec: DataVolumeSpec, volume: DataVolume, vm: VmFacts | None) -> VolumePlan:

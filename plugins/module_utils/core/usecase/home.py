@@ -67,6 +67,7 @@ def survey_home(infra: Infrastructure, host: Host, spec: VmSpec, vm: VmFacts, ne
         iso_path=iso_path,
         pools=pools,
         snapshots=host.snapshots(vm.id) if needs.snapshots else (),
+        own={f"{pool}/{name}": volume for pool, name in needs.own if (volume := host.volume(pool, name))},
     )
     if needs.networks:
         networks = {name: _network(host, name, spec.networks or (), vm) for name in needs.networks}

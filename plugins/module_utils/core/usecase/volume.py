@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,6 +18,7 @@ from ..model.storage import Place, is_declared, pool_marks
 from ..model.values import is_uuid
 from ..model.vm import VmFacts
 from ..plan.offering import pool_of_disk
+from ..plan.steps import SetRecord
 from ..plan.volume import VolumePlan, plan_volume
 from .execute import execute
 from .holding import holding
@@ -51,7 +52,9 @@ def apply_volume(infra: Infrastructure, spec: DataVolumeSpec) -> Outcome:
     if plan.vm is not None:
         return _by_vm(infra, plan, volume, before)
     if plan.steps and not infra.check:
-        with _deleting(infra, host, volume) if spec.state == "absent" else nullcontext():
+        told = {step.vm_id for step in plan.steps if isinstance(step, SetRecord)}
+        lenders = [vm for vm in volume.lenders if vm.id in told]
+        with _deleting(infra, host, volume) if spec.state == "absent" else holding(host, lenders):
             execute(host, plan.steps)
         after = data_volume_view(_on_host(host, volume.name, volume.pool))
     elif plan.steps:

@@ -16,6 +16,7 @@ from ansible_collections.ablestack.kvm.plugins.module_utils.core.hypervisor.conn
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.catalog import HostSpec
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.errors import AblestackError, Code
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.resources import VolumeSpec
+from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.seed_content import SeedContent
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.vm import (
     DiskConfig,
     NicConfig,
@@ -24,6 +25,7 @@ from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.vm import
     VmConfig,
     VmFacts,
 )
+from ansible_collections.ablestack.kvm.plugins.module_utils.core.seed.seed import build_seed
 from support.samples import FULL_RECORD, ID, vm_config
 
 POOL = "default"
@@ -115,6 +117,37 @@ def test_a_clone_is_as_large_as_asked_for_and_stands_alone(host: Any, template: 
         host.resize_volume(POOL, "full.qcow2", 4 << 30)
         assert host.volume(POOL, "full.qcow2").capacity == 4 << 30
         assert host.delete_volume(POOL, "full.qcow2")
+
+
+@pytest.mark.parametrize("seen", [False, True])
+def test_a_seed_is_copied_byte_for_byte(host: Any, clean_lab: Lab, seen: bool) -> None:
+    """As it is known when it was just written, and as libvirt knows it once it has looked what is in it."""
+    content = build_seed(SeedContent(ID, "web1", user_data="#!/bin/sh\n"))
+    host.create_volume(VolumeSpec(POOL, "seed.iso.new", len(content), "raw"))
+    host.upload(POOL, "seed.iso.new", [content])
+    if seen:
+        host.pool(POOL, anew=True)
+    host.clone_volume(VolumeSpec(POOL, "seed.iso", len(content), "raw", fat=True), f"{POOL}/seed.iso.new")
+    assert b"".join(host.download(POOL, "seed.iso")) == content
+    assert mode_of(clean_lab, host.volume(POOL, "seed.iso").path) == "600"
+    assert all(host.delete_volume(POOL, name) for name in ("seed.iso", "seed.iso.new"))
+
+
+def test_a_running_guests_disk_grows_and_never_shrinks(host: Any, vm: VmConfig) -> None:
+    def size() -> int:
+        return int(host.volume(POOL, "vm-web1-root.qcow2").capacity)
+
+    host.start(ID)
+    host.resize_disk(ID, "vda", 3 << 30)
+    for _twice in range(2):
+        with pytest.raises(AblestackError, match="has 3 GiB and cannot shrink to 2 GiB"):
+            host.resize_disk(ID, "vda", 2 << 30)
+        assert size() == 3 << 30
+        host.resize_disk(ID, "vda", 3 << 30)
+    host.power_off(ID)
+    with pytest.raises(AblestackError, match="has 3 GiB and cannot shrink to 2 GiB"):
+        host.resize_volume(POOL, "vm-web1-root.qcow2", 2 << 30)
+    assert size() == 3 << 30
 
 
 def test_fat_means_allocated(host: Any) -> None:

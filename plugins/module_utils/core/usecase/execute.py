@@ -16,7 +16,7 @@ from ..model.vm import Mark, Phase, Power
 from ..plan import steps as verbs
 from . import layering
 from .owner import current_owner
-from .seeding import write_seed
+from .seeding import start, write_seed
 
 
 def execute(
@@ -212,7 +212,7 @@ _DO: dict[type, Callable[[Host, Any], Any]] = {
     verbs.Reserve: lambda host, step: host.reserve(step.network, step.reservation),
     verbs.Release: lambda host, step: host.release(step.network, step.mac),
     verbs.NameReservation: _name_reservation,
-    verbs.Start: lambda host, step: host.start(step.vm_id),
+    verbs.Start: lambda host, step: start(host, step.vm_id),
     verbs.DropSaved: lambda host, step: host.drop_saved(step.vm_id),
     verbs.Resume: lambda host, step: host.resume(step.vm_id),
     verbs.Shutdown: _shutdown,

@@ -27,22 +27,57 @@ _BASE64 = re.compile(r"[A-Za-z0-9+/]{8,}={0,2}")
 def write_seed(host: Host, step: WriteSeed) -> None:
     """A new VM's seed is made; an old one is replaced by way of a spare, for nothing else remembers its user data.
 
-    A running guest keeps the old seed open until it next starts.
+    A running guest keeps the old seed open until it next starts. Where this is killed when the old one is gone, `start`
+    finds the spare.
     """
     from ..seed.seed import build_seed
 
     if not step.keep:
         _make(host, step.pool, step.volume, build_seed(step.content))
         return
-    spare = f"{step.volume}.new"
+    spare = _spare(step.volume)
     old = _sorted_keys(_present(host, step.pool, (spare, step.volume)), step.pair_keys)
     kept = {nic.mac: nic for nic in old.nics if nic.mac in step.keep_nics}
     content = replace(step.content, nics=tuple(kept.get(nic.mac, nic) for nic in step.content.nics))
     image = build_seed(replace(content, **{name: getattr(old, name) for name in step.keep}))
-    for volume in (spare, step.volume):
-        host.delete_volume(step.pool, volume)
-        _make(host, step.pool, volume, image)
     host.delete_volume(step.pool, spare)
+    _make(host, step.pool, spare, image)
+    _replace(host, step.pool, step.volume, image)
+
+
+def start(host: Host, vm_id: str) -> None:
+    """Starts the VM; one that cannot start because a process was killed while it wrote the seed anew gets it first."""
+    try:
+        host.start(vm_id)
+    except AblestackError:
+        if not _restored(host, vm_id):
+            raise
+        host.start(vm_id)
+
+
+def _restored(host: Host, vm_id: str) -> bool:
+    """Whether the seed was missing, its spare was there, and is the seed now."""
+    ref = host.domain(vm_id)
+    vm = host.vm(ref) if ref else None
+    seed = vm.record.disk("seed") if vm and vm.record else None
+    if seed is None or host.volume(seed.pool, seed.volume) or not host.volume(seed.pool, _spare(seed.volume)):
+        return False
+    image = b"".join(host.download(seed.pool, _spare(seed.volume)))
+    whole = _whole(image) is not None
+    if whole:
+        _replace(host, seed.pool, seed.volume, image)
+    return whole
+
+
+def _spare(volume: str) -> str:
+    return f"{volume}.new"
+
+
+def _replace(host: Host, pool: str, volume: str, image: bytes) -> None:
+    """Puts the spare, which is this image, in the seed's place: in one call, so that nothing starts with half of it."""
+    host.delete_volume(pool, volume)
+    host.clone_volume(VolumeSpec(pool, volume, len(image), "raw", fat=True), f"{pool}/{_spare(volume)}")
+    host.delete_volume(pool, _spare(volume))
 
 
 def _sorted_keys(content: SeedContent, pair_keys: tuple[str, ...]) -> SeedContent:
@@ -64,23 +99,34 @@ def _make(host: Host, pool: str, volume: str, image: bytes) -> None:
 
 def _present(host: Host, pool: str, volumes: tuple[str, ...]) -> SeedContent:
     """The content of the first of the volumes that is whole: building it again must give the same bytes."""
-    from ..seed.seed import build_seed, read_seed
-
     for volume in volumes:
         if host.volume(pool, volume) is None:
             continue
         image = b"".join(host.download(pool, volume))
-        try:
-            content = read_seed(image)
-        except AblestackError:
-            continue
-        if volume == volumes[-1] or image.startswith(build_seed(content)):
+        content = _read(image) if volume == volumes[-1] else _whole(image)
+        if content:
             return content
     raise AblestackError(
         Code.INVALID_STATE,
         f"the cloud-init seed '{volumes[-1]}' in pool '{pool}' is gone or damaged",
         "give both user_data and the SSH keys in one task, so that nothing has to be kept from it",
     )
+
+
+def _read(image: bytes) -> SeedContent | None:
+    from ..seed.seed import read_seed
+
+    try:
+        return read_seed(image)
+    except AblestackError:
+        return None
+
+
+def _whole(image: bytes) -> SeedContent | None:
+    from ..seed.seed import build_seed
+
+    content = _read(image)
+    return content if content and image.startswith(build_seed(content)) else None
 
 
 def told_of_console(host: Host, vm: VmFacts, lines: tuple[str, ...]) -> tuple[str, ...]:

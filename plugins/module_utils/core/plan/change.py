@@ -69,7 +69,16 @@ def needs_of(request: VmRequest, vm: VmFacts) -> Needs:
     root = record.disk("root")
     offered = request.catalog.disk_offering(spec.root_disk_offering).pool if spec.root_disk_offering else ""
     pool = offered or (root.pool if root else vm.host.pool)
-    return replace(needs, template=template, iso=iso or needs.iso, firmware=True, snapshots=True, root_pool=pool)
+    own = dict.fromkeys([*([(root.pool, root.volume)] if root else []), (pool, names_of(vm).root_volume)])
+    return replace(
+        needs,
+        template=template,
+        iso=iso or needs.iso,
+        firmware=True,
+        snapshots=True,
+        root_pool=pool,
+        own=tuple(own),
+    )
 
 
 def _says_more(disk: DiskSpec) -> bool:

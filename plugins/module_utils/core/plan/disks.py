@@ -110,17 +110,22 @@ def check_number(wanted: int, catalog: Catalog) -> None:
         raise invalid(f"{wanted} data disks are more than the {limit} a VM may have", "see settings.max_data_disks")
 
 
-def check_space(site: Site, disks: Iterable[DiskPlan]) -> None:
-    """A pool that is full already is told before anything is made; thin disks may overcommit it."""
+def check_space(site: Site, disks: Iterable[DiskPlan], gone: Collection[tuple[str, str]] = ()) -> None:
+    """A pool that is full already is told before anything is made; thin disks may overcommit it.
+
+    `gone` are volumes of the VM's, by pool and name, that are deleted before.
+    """
     needed: dict[str, int] = {}
     for disk in disks:
         needed[disk.record.pool] = needed.get(disk.record.pool, 0) + disk.needs
     for name, size in needed.items():
         pool = site.pools.get(name)
-        if pool is not None and pool.available < size:
+        left = [volume for volume in site.own.values() if (volume.pool, volume.name) in gone and volume.pool == name]
+        room = pool.available + sum(volume.allocation for volume in left) if pool else size
+        if room < size:
             raise AblestackError(
                 Code.INSUFFICIENT_CAPACITY,
-                f"pool '{name}' on host '{site.host.spec.name}' has {gib(pool.available)} of {gib(size)} GiB needed",
+                f"pool '{name}' on host '{site.host.spec.name}' has {gib(room)} of {gib(size)} GiB needed",
                 "free some space, or choose another pool or host",
             )
 

@@ -14,7 +14,7 @@ from ..model.resources import HostFacts
 from ..model.values import Maybe
 from ..model.vm import VmFacts
 from .request import Site, VmRequest
-from .steps import CloneVolume, CreateVolume
+from .steps import CloneVolume, CreateVolume, DeleteVolume
 
 
 @dataclass(frozen=True)
@@ -344,10 +344,15 @@ def _claims(vm: VmFacts, shared: frozenset[str]) -> Iterator[tuple[Claim, str]]:
 
 
 def _space(request: VmRequest, plan: Plan[VmFacts]) -> Iterator[tuple[str, int]]:
-    """The bytes a plan takes of pools at once; thin disks take them later."""
-    template = request.site.template if request.site else None
+    """The bytes a plan takes of pools at once, beyond what the VM gives back before; thin disks take them later."""
+    site = request.site or request.home
+    taken: dict[str, int] = {}
     for step in plan.steps:
-        if isinstance(step, (CreateVolume, CloneVolume)) and step.volume.fat:
-            yield step.volume.pool, step.volume.capacity
-        elif isinstance(step, CloneVolume) and template:
-            yield step.volume.pool, template.file_size
+        if isinstance(step, DeleteVolume) and site and f"{step.pool}/{step.volume}" in site.own:
+            own = site.own[f"{step.pool}/{step.volume}"]
+            taken[step.pool] = taken.get(step.pool, 0) - own.allocation
+        elif isinstance(step, (CreateVolume, CloneVolume)):
+            copied = site.template.file_size if site and site.template and isinstance(step, CloneVolume) else 0
+            size = step.volume.capacity if step.volume.fat else copied
+            taken[step.volume.pool] = taken.get(step.volume.pool, 0) + size
+    return ((pool, max(0, size)) for pool, size in taken.items())

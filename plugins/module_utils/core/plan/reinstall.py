@@ -14,6 +14,7 @@ from ..model.plan_parts import RESTART, Change, Plan, Step
 from ..model.values import gib
 from ..model.vm import DiskRecord, Mark, Phase, Power, VmFacts, VmRecord
 from .deploy import boot_of, root_disk
+from .disks import check_space
 from .edits import Edits, snapshots_exist, write_edits
 from .lifecycle import names_of, refuse_protected
 from .offering import DiskSize, root_size
@@ -111,10 +112,11 @@ def _new_root(request: VmRequest, vm: VmFacts, site: Site, edits: Edits) -> list
             edits.changes.append(Change(name, getattr(edits.config, name), value, RESTART))
     edits.config = config
     edits.boot_by(boot_type, boot_mode, config.tpm)
-    before = [DeleteVolume(old.pool, old.volume)] if old else []
-    if old is None or (old.pool, old.volume) != (plan.record.pool, plan.record.volume):
-        before.append(DeleteVolume(plan.record.pool, plan.record.volume))  # of a killed run
-    return [*before, *plan.steps]
+    gone = [(old.pool, old.volume)] if old else []
+    if (plan.record.pool, plan.record.volume) not in gone:
+        gone.append((plan.record.pool, plan.record.volume))  # of a killed run
+    check_space(site, [plan], gone)
+    return [*(DeleteVolume(pool, volume) for pool, volume in gone), *plan.steps]
 
 
 def _own(site: Site, name: str) -> str:

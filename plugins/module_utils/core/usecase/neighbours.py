@@ -10,7 +10,7 @@ from dataclasses import replace
 from ..hypervisor.port import Host
 from ..model.catalog import Catalog, HostSpec
 from ..model.errors import AblestackError, Code
-from ..model.vm import Phase, VmFacts
+from ..model.vm import Mark, Phase, VmFacts
 from ..plan.placement import Candidate, Demand, Picture, affinity_conflict, place, unwanted
 from .infrastructure import Infrastructure
 from .query import every_vm
@@ -77,8 +77,10 @@ def require_place(infra: Infrastructure, before: VmFacts | None, after: VmFacts 
     had = before.record.affinity_groups if before.record and before.exists else ()
     groups = after.record.affinity_groups if after.record else ()
     _require_peace(infra, after, tuple(name for name in groups if name not in had), picture)
-    # A restart that a killed run still owes is no new load.
-    if after.is_active and not before.is_active and before.phase is not Phase.RESTARTING:
+    # A start that a killed run still owes to a VM that ran is no new load.
+    mark = before.record.mark if before.record else Mark()
+    owed = mark.phase is Phase.RESTARTING or (mark.phase is Phase.REINSTALLING and mark.runs)
+    if after.is_active and not before.is_active and not owed:
         _require_room(infra, after, picture)
 
 

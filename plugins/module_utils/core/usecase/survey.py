@@ -85,10 +85,10 @@ def plan_with_room(infra: Infrastructure, request: VmRequest, picture: Picture) 
         return plan_vm(request)
 
     def planned(pools: Pools | None) -> Plan[VmFacts]:
-        if pools is None:
-            return plan_vm(request)
-        now = replace(site, pools=dict(pools))
-        return plan_vm(replace(request, site=picture.site(now)) if request.site else replace(request, home=now))
+        if request.site and pools is None:
+            return plan_vm(request)  # it was chosen for what others leave
+        left = picture.site(site if pools is None else replace(site, pools=dict(pools)))
+        return plan_vm(replace(request, site=left) if request.site else replace(request, home=left))
 
     return with_room(infra.host(site.host.spec.name), site.pools, planned)
 

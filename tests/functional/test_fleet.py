@@ -16,7 +16,7 @@ from ansible_collections.ablestack.kvm.plugins.module_utils.core.usecase.fleet i
 from ansible_collections.ablestack.kvm.plugins.module_utils.face.fleet_options import fleet_spec
 from support.fake_time import FakeTime
 from support.fleets import DEFAULTS, actions, audit, counts, fleet, hosts_of, thrice
-from support.memory_calls import EACH, Killed
+from support.memory_calls import EACH
 from support.worlds import World, make_world
 
 UNKNOWN = "99999999-9999-4999-8999-999999999999"
@@ -305,56 +305,6 @@ def test_a_host_that_is_down_fails_what_needs_it_and_no_more() -> None:
         assert row["failed"] == lost, row
         assert not lost or row["error"]["code"] == "HostUnavailable"
     assert [row["error"]["code"] for row in done.result["pruned"]] == ["HostUnavailable"]
-
-
-def test_vms_that_are_off_are_started_on_another_host_as_a_single_task_would_do_it() -> None:
-    world = make_world(hosts=2, shared=True)
-    fleet(world.controller(), [{"name": name, "host": "kvm01", "start": False} for name in ("a", "b", "stays")])
-    vms: list[Any] = [
-        {"name": "a", "state": "started", "host": "kvm02", "labels": {"moved": "yes"}, "wait": "agent"},
-        {"name": "b", "state": "started", "host": "kvm02"},
-        {"name": "stays", "state": "started"},
-        {"name": "new", "host": "kvm02"},
-    ]
-    done = thrice(world, vms)
-    assert hosts_of(done) == {"a": "kvm02", "b": "kvm02", "stays": "kvm01", "new": "kvm02"}
-    assert {row["vm"]["state"] for row in done.result["results"]} == {"Running"}
-    assert counts(done) == {"changed": 3, "made": 1}
-    assert done.result["results"][0]["vm"]["labels"] == {"moved": "yes"}
-    assert "~ b: changed on kvm02: host kvm01 -> kvm02, state Stopped -> Running" in done.result["plan"]
-    assert [len(state.domains) for state in world.states.values()] == [1, 3]
-
-
-def test_a_vm_that_cannot_be_moved_fails_alone_and_one_whose_move_was_cut_off_goes_on() -> None:
-    world = make_world(hosts=2)
-    fleet(world.controller(), [{"name": "own", "host": "kvm01", "start": False}, {"name": "b", "host": "kvm01"}])
-    move = {"name": "own", "state": "started", "host": "kvm02"}
-    for check in (True, False):
-        done = fleet(world.controller(check), [move, {"name": "b", "labels": {"a": "b"}}])
-        assert counts(done) == {"failed": 1, "changed": 1}
-    runs = fleet(world.controller(), [{"name": "b", "state": "started", "host": "kvm02"}])
-    assert runs.result["results"][0]["error"]["code"] == "InvalidState"
-
-    world = make_world(hosts=2, shared=True)
-    fleet(world.controller(), [{"name": "own", "host": "kvm01", "start": False}])
-    controller = world.controller()
-    controller.hosts["kvm01"].fail_at("move", Killed(), "during")
-    with pytest.raises(Killed):
-        fleet(controller, [move])
-    assert counts(fleet(world.controller(), [move])) == {"changed": 1}
-    assert counts(fleet(world.controller(), [move])) == {"unchanged": 1}
-    assert [len(state.domains) for state in world.states.values()] == [0, 1]
-
-
-def test_a_move_counts_for_the_vms_that_are_placed_beside_it() -> None:
-    big = {"cpu": 1, "memory": "8GiB"}
-    world = make_world(hosts=2, shared=True, compute_offerings={"big": big})
-    vm = {"compute_offering": "big"}
-    fleet(world.controller(), [{"name": "a", "host": "kvm01", "start": False, **vm}])
-    move = {"name": "a", "state": "started", "host": "kvm02", **vm}
-    done = fleet(world.controller(), [move, {"name": "new", "host": "kvm02", **vm}])
-    assert actions(done) == {"a": "changed", "new": "failed"}, done.result["plan"]
-    assert done.result["results"][1]["error"]["code"] == "InsufficientCapacity"
 
 
 def test_a_half_deployed_vm_is_taken_back_and_made_anew() -> None:

@@ -357,6 +357,8 @@ def test_round_trips_of_looking(host: Any) -> None:
         host.facts()
         host.facts()
         assert trips.take() == ["virNodeGetInfo", "virConnectGetAllDomainStats"]
+        host.facts(fresh=True)
+        assert trips.take() == ["virNodeGetInfo", "virConnectGetAllDomainStats"]
 
 
 def test_round_trips_of_writing(host: Any) -> None:

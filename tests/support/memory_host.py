@@ -363,11 +363,11 @@ class MemoryHost(MemoryDevices, MemorySnapshots, MemoryNetworks, MemoryMoves, Me
         return HostFacts(self.spec, **{**self.state.facts, "cpus": 0, "memory": 0})
 
     @reads
-    def facts(self) -> HostFacts:
-        return self._counted()
+    def facts(self, fresh: bool = False) -> HostFacts:
+        return self._counted(fresh)
 
-    def _counted(self) -> HostFacts:
-        if self._facts is None:
+    def _counted(self, fresh: bool = False) -> HostFacts:
+        if self._facts is None or fresh:
             running = [domain.live for domain in self.state.domains.values() if domain.active and domain.live]
             self._facts = HostFacts(
                 spec=self.spec,

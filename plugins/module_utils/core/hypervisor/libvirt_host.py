@@ -56,9 +56,9 @@ class LibvirtHost(LibvirtDomains, LibvirtDevices, LibvirtSnapshots, LibvirtNetwo
         found = read_abilities(text)
         return replace(nothing, virt_types=found.virt_types, firmware=found.firmware, tpm=found.tpm)
 
-    def facts(self) -> HostFacts:
+    def facts(self, fresh: bool = False) -> HostFacts:
         with self._facts_lock:
-            if self._facts is not None:
+            if self._facts is not None and not fresh:
                 return self._facts
         facts = self._read_facts()
         with self._facts_lock:

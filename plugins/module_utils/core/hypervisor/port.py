@@ -389,8 +389,8 @@ class Host(Domains, Devices, Guests, Storage, Pools, Snapshots, Networks, Moves,
     def abilities(self) -> HostFacts:
         """The cheap part of `facts` (one round trip): virt_types, firmware, tpm, machine; sizes are left at zero."""
 
-    def facts(self) -> HostFacts:
-        """Size and what is given out, in two round trips; asked once a connection and kept."""
+    def facts(self, fresh: bool = False) -> HostFacts:
+        """Size and what is given out, in two round trips; asked once a connection and kept, unless `fresh`."""
 
     def details(self) -> HostFacts:
         """`facts`, `abilities`, versions, pools and networks: for people, not for placement."""

@@ -119,7 +119,7 @@ class _Job:
             self.after = task.plan.predicted
 
     def _plan_move(self, located: Located, picture: Picture) -> None:
-        self._moved, self.after = start_elsewhere(self._fleet.infra.checking(), self.spec, located)
+        self._moved, self.after = start_elsewhere(self._fleet.infra.checking(), self.spec, located, picture)
         self._elsewhere = located
         self.name, self.host = self.after.name, self.after.host.name
         picture.arrive(self.after)
@@ -136,7 +136,7 @@ class _Job:
         """Whether the VM is to be waited for."""
         infra = self._fleet.infra
         if self._elsewhere:
-            with self._fleet.moving:  # each sees what those before it have taken of a host
+            with self._fleet.moving:  # one after the other: each sees what those before it have taken of a host
                 self._moved, self.after = start_elsewhere(infra, self.spec, self._elsewhere)
         for task in self.tasks:
             self.after = carry_out(infra, task)

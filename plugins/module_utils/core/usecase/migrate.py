@@ -21,7 +21,7 @@ from ..model.vm_spec import VmSpec
 from ..model.vm_view import diff_view, restart_required, vm_view
 from ..plan.lifecycle import not_managed, record_of
 from ..plan.migrate import MoveRequest, has_arrived, plan_move, refuse_move
-from ..plan.placement import Placement
+from ..plan.placement import Picture, Placement
 from ..plan.request import Fresh
 from .execute import disown
 from .holding import beating, came_second
@@ -64,25 +64,29 @@ def apply_migrate(infra: Infrastructure, spec: MigrateSpec) -> Outcome:
     return Outcome(moved.changed, diff_view(moved.before), diff_view(after), result)
 
 
-def move(infra: Infrastructure, spec: MigrateSpec, planned: VmFacts | None = None) -> Moved:
+def move(
+    infra: Infrastructure, spec: MigrateSpec, planned: VmFacts | None = None, picture: Picture | None = None
+) -> Moved:
     """The VM on the host that is wanted, or where it is if that will do.
 
-    `planned` is how it will be by then, where check mode has only predicted that.
+    `planned` is how it will be by then, where check mode has only predicted that; `picture` is choose_target's.
     """
     if spec.host:
         infra.catalog.host(spec.host)
     before, twin = (planned, None) if planned else _found(infra, spec)
     with staying(infra, before):
-        return _moved(infra, spec, before, twin)
+        return _moved(infra, spec, before, twin, picture)
 
 
-def ensure_movable(infra: Infrastructure, spec: MigrateSpec, vm: VmFacts) -> None:
+def ensure_movable(infra: Infrastructure, spec: MigrateSpec, vm: VmFacts, picture: Picture | None = None) -> None:
     """Raises what would refuse the move of a VM as it is about to be, before anything of that is done."""
     refuse_move(vm, infra.host(vm.host.name).snapshots(vm.id) if vm.record else ())
-    choose_target(infra, spec, vm, 0.0)
+    choose_target(infra, spec, vm, 0.0, picture)
 
 
-def _moved(infra: Infrastructure, spec: MigrateSpec, before: VmFacts, twin: VmFacts | None) -> Moved:
+def _moved(
+    infra: Infrastructure, spec: MigrateSpec, before: VmFacts, twin: VmFacts | None, picture: Picture | None
+) -> Moved:
     vm, changed = before, False
     changes: tuple[Change, ...] = ()
     request = MoveRequest(spec, vm, infra.catalog, _fresh(), twin)
@@ -94,7 +98,7 @@ def _moved(infra: Infrastructure, spec: MigrateSpec, before: VmFacts, twin: VmFa
     if _goes(spec, vm):
         source = infra.host(vm.host.name)
         refuse_move(vm, source.snapshots(vm.id) if vm.record else ())
-        site, placement = choose_target(infra, spec, vm, secrets.randbelow(2**32) / 2**32)
+        site, placement = choose_target(infra, spec, vm, secrets.randbelow(2**32) / 2**32, picture)
         request = replace(request, site=site)
     elif vm.record is None:
         raise not_managed(vm)

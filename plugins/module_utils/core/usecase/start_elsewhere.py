@@ -14,6 +14,7 @@ from ..model.values import UNSET
 from ..model.vm import Phase, VmFacts
 from ..model.vm_spec import VmSpec
 from ..model.vm_view import diff_view, restart_required, vm_view
+from ..plan.placement import Picture
 from .infrastructure import Infrastructure
 from .locate import Located, locate_settled
 from .migrate import ensure_movable, move
@@ -39,8 +40,13 @@ def starts_elsewhere(spec: VmSpec, located: Located) -> bool:
     return vm.phase is Phase.MIGRATING or (not vm.is_active and vm.exists and vm.host.name != spec.host)
 
 
-def start_elsewhere(infra: Infrastructure, spec: VmSpec, located: Located) -> tuple[Outcome, VmFacts]:
-    """Changed where it is, then moved and started as a whole; nobody waits for its guest yet."""
+def start_elsewhere(
+    infra: Infrastructure, spec: VmSpec, located: Located, picture: Picture | None = None
+) -> tuple[Outcome, VmFacts]:
+    """Changed where it is, then moved and started as a whole; nobody waits for its guest yet.
+
+    `picture` has what other VMs of the same run will take, where this is only planned.
+    """
     infra.selected(spec.zone, spec.pod, spec.cluster, (spec.host or "",))
     before, changed = located.existing, False
     changes: list[dict[str, Any]] = []
@@ -50,10 +56,10 @@ def start_elsewhere(infra: Infrastructure, spec: VmSpec, located: Located) -> tu
         here = replace(spec, state="present", start=False, host=UNSET, zone=UNSET, pod=UNSET, cluster=UNSET)
         task = plan_task(infra, here, located)
         if task.plan.changed and task.plan.predicted:
-            ensure_movable(infra, wanted, task.plan.predicted)
+            ensure_movable(infra, wanted, task.plan.predicted, picture)
         changed_vm = carry_out(infra, task)
         changes, changed = [change.as_dict() for change in task.plan.changes], task.plan.changed
-    moved = move(infra, wanted, changed_vm if infra.check else None)
+    moved = move(infra, wanted, changed_vm if infra.check else None, picture)
     vm = moved.after
     outcome = Outcome(
         changed or moved.changed,

@@ -16,7 +16,7 @@ from ..model.values import gib
 from ..model.vm import DiskRecord, VmFacts, VmRecord
 from ..plan.lifecycle import record_of
 from ..plan.migrate import Copy, MoveSite
-from ..plan.placement import Candidate, Demand, Placement, place, unwanted
+from ..plan.placement import Candidate, Demand, Picture, Placement, place, unwanted
 from .infrastructure import Infrastructure
 from .moving import is_same_file
 from .neighbours import count_members, require_counted
@@ -24,11 +24,15 @@ from .survey import find_image, find_network
 from .template_lookup import find_template
 
 
-def choose_target(infra: Infrastructure, spec: MigrateSpec, vm: VmFacts, draw: float) -> tuple[MoveSite, Placement]:
+def choose_target(
+    infra: Infrastructure, spec: MigrateSpec, vm: VmFacts, draw: float, picture: Picture | None = None
+) -> tuple[MoveSite, Placement]:
     """The best host to move it to, and why; raises what place() raises where there is none.
 
-    Without a named one, the hosts of its own cluster are asked.
+    Without a named one, the hosts of its own cluster are asked. `picture` has what other VMs of the same run will take,
+    where this is only planned; a move that is made sees what they have taken.
     """
+    picture = picture or Picture()
     catalog, record, home = infra.catalog, record_of(vm), vm.host
     groups = tuple(name for name in record.affinity_groups if name in catalog.affinity_groups)
     chosen = (catalog.host(spec.host),) if spec.host else infra.selected(home.zone, home.pod, home.cluster)
@@ -41,7 +45,7 @@ def choose_target(infra: Infrastructure, spec: MigrateSpec, vm: VmFacts, draw: f
     def survey(host: Host) -> tuple[MoveSite, HostFacts]:
         if host.spec.name == home.name:
             raise AblestackError(Code.INVALID_STATE, f"the VM is on host '{home.name}' now")
-        return _site(source, host, spec, vm, needs), host.facts()
+        return _site(source, host, spec, vm, needs), host.facts(fresh=not infra.check)
 
     counted, unasked = count_members(infra, groups, asked, vm)
     # A host that is to be emptied binds nobody: the first of a group to leave it chooses, the others follow.
@@ -53,7 +57,8 @@ def choose_target(infra: Infrastructure, spec: MigrateSpec, vm: VmFacts, draw: f
         facts = found[host.name][1] if host.name in found else None
         place_of = {} if spec.host else {"zone": home.zone, "pod": home.pod, "cluster": home.cluster}
         out = unwanted(host, spec.host, **place_of)
-        candidates.append(Candidate(host, facts, errors.get(host.name), counted.get(host.name, {}), out))
+        members = counted.get(host.name, {})
+        candidates.append(picture.candidate(Candidate(host, facts, errors.get(host.name), members, out)))
     require_counted(candidates, groups, unasked, catalog)
     demand = Demand(vm.config.cpu, vm.config.memory, _tags(catalog, record), groups, spec.host)
     placement = place(tuple(candidates), demand, catalog, draw)

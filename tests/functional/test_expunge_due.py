@@ -17,7 +17,7 @@ from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.vm import
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.usecase import locate, owner
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.usecase.expunge import expunge_due
 from support.fake_time import FakeTime
-from support.memory_calls import EACH
+from support.memory_calls import EACH, Killed
 from support.tasks import vm
 from support.worlds import Controller, World, make_world
 
@@ -105,6 +105,37 @@ def test_a_vm_that_was_recovered_since_it_was_listed_is_told_to_be_no_longer_due
     assert [row["id"] for row in done.result["expunged"]] == [other]
     assert done.warnings == (f"VM 'web1' ({vm_id}) is no longer due, and was left alone",)
     assert world.state.domains[vm_id].power is Power.RUNNING
+
+
+def test_a_vm_whose_destroy_was_killed_before_the_rename_is_expunged_in_its_time() -> None:
+    world = make_world()
+    half, stays = deploy(world), deploy(world, "web2")
+    vm("web2", state="stopped", forced=True).run(world.controller())
+    controller = world.controller()
+    controller.hosts["kvm01"].fail_at("rename", Killed(), "before")
+    with pytest.raises(Killed):
+        vm("web1", state="destroyed").run(controller)
+    assert world.state.domains[half].config.domain_name == "web1"
+    assert due(world.controller(), days=0).result == {"expunged": [], "failed": []}
+    foretold, done = (due(world.controller(check), days=30) for check in (True, False))
+    assert foretold.result == done.result == {
+        "expunged": [{"name": "web1", "id": half, "host": "kvm01"}],
+        "failed": [],
+    }  # fmt: skip
+    assert list(world.state.domains) == [stays]
+    assert not any(half[:8] in volume for volume in world.pool.volumes)
+
+
+def test_looking_for_what_is_due_reads_no_vm_that_runs_and_minds_no_strange_one_that_is_off() -> None:
+    world = make_world()
+    deploy(world), destroyed(world, "web2"), deploy(world, "web3")
+    off = deploy(world, "web4")
+    vm("web4", state="stopped", forced=True).run(world.controller())
+    controller = world.controller()
+    host = controller.hosts["kvm01"]
+    host.fail_at("glance", AblestackError(Code.INVALID_STATE, "the metadata of it is damaged"))
+    assert due(controller, days=0).result["failed"] == []
+    assert [args[0].id for name, args in host.calls if name == "glance"] == [off]
 
 
 def test_a_damaged_time_fails_its_own_vm_alone() -> None:

@@ -12,8 +12,9 @@ from ..model.errors import AblestackError, Code
 from ..model.naming import vm_name_of
 from ..model.outcome import Incomplete, Outcome
 from ..model.values import parse_time
-from ..model.vm import DomainRef, Phase, VmFacts
+from ..model.vm import DomainRef, Phase, Power, VmFacts
 from ..model.vm_spec import VmSpec
+from ..plan.lifecycle import half_destroyed
 from .infrastructure import Infrastructure
 from .locate import Located, locate_settled
 from .query import read_vms
@@ -60,10 +61,13 @@ def expunge_due(infra: Infrastructure, now: datetime | None = None) -> Outcome:
 
 def _candidates(host: Host, moment: datetime) -> list[_Candidate]:
     """The host's VMs that are due, and those that cannot be read, which may be, with why."""
-    refs = tuple(ref for ref in host.domains() if "." in ref.domain_name)
+    # One whose destroy was killed before the rename has its plain name, and is off: those that run are not read.
+    refs = tuple(ref for ref in host.domains() if "." in ref.domain_name or ref.power is Power.OFF)
     found: list[_Candidate] = []
 
     def read(ref: DomainRef) -> VmFacts:
+        if "." not in ref.domain_name:
+            return host.glance(ref)
         try:
             return host.vm(ref)
         except AblestackError as error:
@@ -73,6 +77,8 @@ def _candidates(host: Host, moment: datetime) -> list[_Candidate]:
 
     vms, _warnings = read_vms(host, refs, read)
     for vm in vms:
+        if "." not in vm.config.domain_name and not half_destroyed(vm):
+            continue
         row = {"name": vm.name, "id": vm.id, "host": host.spec.name}
         try:
             if _is_due(vm, moment):

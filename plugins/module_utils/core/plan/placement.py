@@ -19,14 +19,16 @@ from .steps import CloneVolume, CreateVolume, DeleteVolume
 
 @dataclass(frozen=True)
 class Demand:
-    """What a VM needs of its host: CPUs, MiB, tags, affinity groups. `named` is the host the user insists on."""
+    """What a VM needs of its host: CPUs, MiB, tags, affinity groups. `named` is the host the user insists on; those of
+    `data_on` have its data disks already.
+    """
 
     cpu: int
     memory: int
     host_tags: tuple[str, ...] = ()
     affinity_groups: tuple[str, ...] = ()
     named: str = ""
-    last_host: str = ""
+    data_on: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -179,9 +181,10 @@ def _shares(facts: HostFacts, demand: Demand, settings: Settings) -> tuple[float
 def _choose(suitable: list[Candidate], demand: Demand, catalog: Catalog, draw: float) -> tuple[Candidate, str]:
     if demand.named:
         return suitable[0], f"host '{demand.named}' was asked for"
-    for candidate in suitable:
-        if candidate.spec.name == demand.last_host:
-            return candidate, f"the VM last ran on '{demand.last_host}'"
+    having = [candidate for candidate in suitable if candidate.spec.name in demand.data_on]
+    if len(having) == 1 < len(suitable):
+        return having[0], f"'{having[0].spec.name}' has the data disks already"
+    suitable = having or suitable
     liked = [candidate for candidate in suitable if _dislikes(candidate, demand, catalog) == 0]
     if len(suitable) > 1 and not liked:
         fewest = min(_dislikes(candidate, demand, catalog) for candidate in suitable)

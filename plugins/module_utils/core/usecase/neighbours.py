@@ -111,7 +111,7 @@ def _require_room(infra: Infrastructure, vm: VmFacts, picture: Picture) -> None:
         return
     # Where new VMs are not welcome, those that are there may still be started.
     own = Candidate(replace(home, state="enabled"), infra.host(home.name).facts())
-    demand = Demand(vm.config.cpu, vm.config.memory, last_host=home.name)
+    demand = Demand(vm.config.cpu, vm.config.memory)
     try:
         place((picture.candidate(own),), demand, catalog)
     except AblestackError as error:

@@ -60,9 +60,39 @@ def choose_site(
         members = counted.get(host.name, {})
         candidates.append(picture.candidate(Candidate(host, facts, errors.get(host.name), members, out)))
     require_counted(candidates, groups, unasked, catalog)
-    demand = Demand(compute.cpu, compute.memory, compute.host_tags, groups, named)
+    data_on = _data_on(found, without)
+    demand = Demand(compute.cpu, compute.memory, compute.host_tags, groups, named, data_on)
     placement = place(tuple(candidates), demand, catalog, draw)
+    if without and without.host.name != placement.host:
+        _require_data(infra, spec, without, placement)
     return picture.site(found[placement.host]), placement
+
+
+def _data_on(found: Mapping[str, Site], without: VmFacts | None) -> frozenset[str]:
+    """Where most of the free data disks are that are to be adopted; a killed deploy may have made or adopted them."""
+    free = {name: len(site.volumes) - len(site.lenders) for name, site in found.items()}
+    if without and free.get(without.host.name):
+        return frozenset([without.host.name])
+    most = max(free.values(), default=0)
+    return frozenset(name for name, count in free.items() if count == most and most)
+
+
+def _require_data(infra: Infrastructure, spec: VmSpec, half: VmFacts, placement: Placement) -> None:
+    """InvalidState where a data disk of the half deployed VM would stay behind, and an empty one take its place."""
+    host, wanted = infra.host(half.host.name), {disk.name for disk in spec.data_disks or ()}
+    for disk in half.record.data_disks if half.record else ():
+        facts = host.volume(disk.pool, disk.volume) if disk.name in wanted else None
+        if facts is None or any(row.host.name == placement.host for row in as_others_see(infra, host, facts)):
+            continue
+        why = dict(placement.rejected).get(half.host.name, "")
+        raise AblestackError(
+            Code.INVALID_STATE,
+            f"VM '{half.name}' is half deployed on host '{half.host.name}' with data disk '{disk.name}', which is"
+            f" not on host '{placement.host}'" + (f"; {why}" if why else ""),
+            f"let it be deployed on '{half.host.name}', or expunge it first, which leaves the disk there",
+            host=half.host.name,
+            rejected=placement.as_dict()["rejected"],
+        )
 
 
 def with_room(host: Host, names: Iterable[str], plan: Callable[[Pools | None], T]) -> T:

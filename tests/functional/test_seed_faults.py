@@ -12,7 +12,7 @@ from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.errors im
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.seed.seed import read_seed
 from support.memory_calls import Killed
 from support.memory_host import MemoryHost
-from support.tasks import Task, vm
+from support.tasks import Task, migrate, vm
 from support.worlds import World, make_world
 
 OFF: dict[str, Any] = {
@@ -32,9 +32,9 @@ def seeds(world: World) -> dict[str, bytes]:
     return {name: volume.content for name, volume in world.pool.volumes.items() if "-seed.iso" in name}
 
 
-def killed(call: str, nth: int, when: str) -> World:
-    world = make_world()
-    vm("web1", **OFF).run(world.controller())
+def killed(call: str, nth: int, when: str, hosts: int = 1, **options: Any) -> World:
+    world = make_world(hosts)
+    vm("web1", **{**OFF, **options}).run(world.controller())
     controller = world.controller()
     controller.hosts["kvm01"].fail_at(call, Killed(), when, nth)
     with pytest.raises(Killed):
@@ -59,6 +59,17 @@ def test_the_vm_starts_with_a_whole_seed_whenever_the_process_was_killed(
     assert REWRITE.run(world.controller()).result["vm"]["state"] == "Running"
     ((name, seed),) = seeds(world).items()
     assert (name[-4:], read_seed(seed).user_data) == (".iso", "after")
+
+
+def test_a_running_vm_gets_its_seed_back_when_it_next_starts_and_can_then_be_moved() -> None:
+    world = killed("delete_volume", 2, "after", hosts=2, state="started", host="kvm01")
+    move = migrate("kvm02", copy_storage=True)
+    with pytest.raises(AblestackError, match="a disk of the VM") as error:
+        move.run(world.controller())
+    assert "stop and start the VM" in error.value.hint
+    for state in ("stopped", "started"):
+        vm("web1", state=state).run(world.controller())
+    assert move.run(world.controller()).result["vm"]["host"] == "kvm02"
 
 
 def test_a_spare_that_is_not_whole_is_not_taken_for_the_seed() -> None:

@@ -139,15 +139,17 @@ def _copies(source: Host, target: Host, spec: MigrateSpec, vm: VmFacts) -> list[
         if config is None or not config.path:
             continue
         name = config.path.rpartition("/")[2]
-        if disk.pool not in shared:
-            shared[disk.pool] = is_same_file(source, target, disk.pool, name)
         found = source.fresh_volume(disk.pool, name)
         if found is None:
             raise AblestackError(
                 Code.NOT_FOUND,
                 f"pool '{disk.pool}' has no volume '{name}', a disk of the VM",
-                "bring it back, or take the disk out of the VM",
+                "stop and start the VM, which brings its seed back where a killed task has left a spare"
+                if disk.role == "seed"
+                else "bring it back, or take the disk out of the VM",
             )
+        if disk.pool not in shared:
+            shared[disk.pool] = is_same_file(source, target, disk.pool, name)
         if found.backing:
             _check_backing(source, target, record, found.backing)
         if not shared[disk.pool]:

@@ -16,6 +16,7 @@ from functional.test_vm_change import CHANGES, REFUSED, VM, apply, domain, holds
 
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.catalog import ComputeOffering
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.errors import AblestackError, Code
+from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.values import GIB
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.vm_spec import DiskSpec, NicSpec, VmSpec
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.usecase.vm import apply_vm
 from support.worlds import World
@@ -214,3 +215,13 @@ def test_no_option_touches_a_vm_that_is_not_to_be_changed(name: str, where: str,
         assert refused.value.code is code
         assert controller.writes == []
     assert (vm.config, vm.live, {name: volume.capacity for name, volume in world.pool.volumes.items()}) == was
+
+
+def test_disks_beyond_the_letters_are_named_as_linux_does() -> None:
+    world = site(settings={"max_data_disks": 120})
+    disks = tuple(DiskSpec(f"d{number}", size=GIB) for number in range(120))
+    vm = apply(world, **{**VM, "data_disks": disks}).result["vm"]
+    targets = [disk["target"] for disk in vm["disks"] if disk["role"] == "data"]
+    assert [targets[at] for at in (0, 23, 24, -1)] == ["vdb", "vdz", "vdaa", "vddr"]
+    assert len(set(targets)) == 120
+    assert not apply(world, name="web1", data_disks=disks).changed

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.naming import disk_target
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.vm import DiskConfig, NicConfig
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.xml.boot_mapping import nvram_holder
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.xml.domain_mapping import (
@@ -78,6 +79,16 @@ def test_every_combination_of_what_the_wizard_offers(tmp_path: Path) -> None:
         texts[f"{boot_type}-{boot_mode}-{tpm}-{grows}-{more_disks}-{iso}-{more_nics}"] = document.text
     assert len(texts) == 3 * 2**5
     validate(tmp_path, texts, "domain")
+
+
+def test_disks_beyond_the_letters(tmp_path: Path) -> None:
+    targets = [disk_target(device) for device in (*range(4, 30), 701, 702)]
+    assert (targets[21:24], targets[-2:]) == (["vdz", "vdaa", "vdab"], ["vdzz", "vdaaa"])
+    config = vm_config()
+    disks = tuple(DiskConfig(target, f"/srv/vol-{target}.qcow2") for target in targets)
+    document = new_domain(replace(config, disks=(*config.disks, *disks)))
+    assert [disk.target for disk in read_domain(document.text).disks[-len(targets) :]] == targets
+    validate(tmp_path, {"many disks": document.text}, "domain")
 
 
 def test_an_edited_definition_of_libvirts(tmp_path: Path) -> None:

@@ -122,5 +122,9 @@ def template_of(volume: str) -> str:
 
 
 def disk_target(device: int) -> str:
-    """The target of the disk with that device id: 0 is vda, 1 vdb, …"""
-    return f"vd{chr(ord('a') + device)}"
+    """The target of the disk with that device id: 0 is vda, 1 vdb, …, 25 vdz, 26 vdaa, as Linux names them."""
+    letters, left = "", device + 1
+    while left:
+        left, letter = divmod(left - 1, 26)
+        letters = chr(ord("a") + letter) + letters
+    return f"vd{letters}"

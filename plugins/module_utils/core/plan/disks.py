@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
+from itertools import count
 
 from ..model.catalog import Catalog
 from ..model.errors import AblestackError, Code, invalid
@@ -141,7 +142,7 @@ def assign_devices(wanted: tuple[DiskSpec, ...], taken: tuple[int, ...]) -> list
         used.add(disk.device)
     devices = []
     for disk in wanted:
-        device = disk.device if disk.device is not None else next(n for n in range(1, 99) if n not in used)
+        device = disk.device if disk.device is not None else next(n for n in count(1) if n not in used)
         used.add(device)
         devices.append(device)
     return devices

@@ -8,7 +8,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..core.model.errors import AblestackError, invalid
-from ..core.model.values import check_file_stem, check_mac, check_public_key, check_vm_name, disk_bytes, memory_mib
+from ..core.model.values import (
+    CENTURY,
+    check_file_stem,
+    check_mac,
+    check_public_key,
+    check_vm_name,
+    disk_bytes,
+    memory_mib,
+)
 from ..core.model.vm_spec import AUTO, STATES, WAITS, DiskSpec, NicSpec, VmSpec
 from .checks import (
     Check,
@@ -32,7 +40,6 @@ from .vm_options import BOOT_MODES, BOOT_TYPES, CLONES, STATE_ALIASES
 MAX_USER_DATA = 32 * 1024  # bytes; Mold: the limit of an HTTP POST's user data
 NIC_MODELS = ("virtio", "e1000", "e1000e", "rtl8139", "vmxnet3", "ne2k_pci", "pcnet")
 _NIC_KEYS = ("name", "ip", "mac", "model")
-_DAY = 86400
 
 
 def vm_spec(options: Mapping[str, Any], place: str = "") -> VmSpec:
@@ -207,7 +214,7 @@ _CHECKS: Mapping[str, Check] = {
     "force_after_timeout": flag,
     "allow_restart": flag,
     "delete_data_disks": _delete_data_disks,
-    "expunge_delay": number(0, 100 * 365 * _DAY),
+    "expunge_delay": number(0, CENTURY),
     "wait": one_of(WAITS),
     "wait_timeout": number(1),
 }

@@ -21,7 +21,7 @@ from .catalog import (
     key_names,
 )
 from .errors import AblestackError, invalid
-from .values import check_public_key, disk_bytes, memory_mib
+from .values import CENTURY, check_public_key, disk_bytes, memory_mib
 
 _SECTIONS = ("hosts", "compute_offerings", "disk_offerings", "ssh_key_pairs", "affinity_groups", "settings")
 Convert = Callable[[Any], Any]
@@ -237,6 +237,8 @@ def _number(value: Any) -> float:
         if isinstance(value, bool):
             raise ValueError(value)
         return float(value)
+    except OverflowError:
+        raise invalid(f"'{str(value)[:12]}…' is out of range", "write a smaller number") from None
     except (TypeError, ValueError):
         raise invalid(f"'{value}' is not a number", "write it in digits") from None
 
@@ -252,6 +254,8 @@ def _seconds(value: Any) -> int:
     number = _number(value)
     if not 0 <= number < float("inf") or number != int(number):
         raise invalid(f"'{value}' is no time", "write a whole number of seconds")
+    if number > CENTURY:
+        raise invalid(f"'{value}' is out of range", f"write at most {CENTURY} seconds, which are 100 years")
     return int(number)
 
 

@@ -33,6 +33,8 @@ UNKNOWN = "(known after it is done)"
 
 MIB = 1024**2
 GIB = 1024**3
+CENTURY = 100 * 365 * 86400
+"""The seconds of the longest time that may be asked for."""
 _UNITS = {
     "b": 1,
     "k": 1024, "kib": 1024, "kb": 1000,

@@ -25,7 +25,8 @@ notes:
   - To have VMs on several hosts in one network, use O(type=shared), or O(type=l2) with O(bridge), on a bridge that
     every host has with a port on the same segment, or give each network a VLAN of its own by O(vlan) on such a bridge.
   - A VM's fixed address in an V(isolated) or V(routed) network is a reservation with the VM's name in the DNS. It is
-    made by M(ablestack.kvm.ablestack_vm), which also finds a free address when asked for V(auto).
+    made by M(ablestack.kvm.ablestack_vm), which also finds a free address when asked for V(auto). One that was made by
+    hand for the same MAC and the same address becomes the VM's, and goes with it when it is expunged.
 extends_documentation_fragment:
   - ablestack.kvm.network
   - ablestack.kvm.connection

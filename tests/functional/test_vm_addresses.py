@@ -230,6 +230,22 @@ def test_an_address_reserved_by_hand_is_for_the_vm_with_that_mac() -> None:
     assert rows(world) == [("10.10.10.70", "kept")]
 
 
+def test_an_address_reserved_by_hand_outlives_a_deploy_that_fails() -> None:
+    world = make_world()
+    mac = "52:54:00:00:00:07"
+    apply_net(world, name="lan", reservations=[{"mac": mac, "ip": "10.10.10.70", "name": "kept"}])
+    for call in ("reserve", "start"):
+        controller = world.controller()
+        controller.hosts["kvm01"].fail_at(call, AblestackError(Code.INTERNAL, "injected"), "after")
+        with pytest.raises(AblestackError, match="injected"):
+            run(controller, networks=(NicSpec("lan", ip="10.10.10.70", mac=mac), *FIXED))
+        assert rows(world) == [("10.10.10.70", "kept")]
+    run(world.controller(), networks=(NicSpec("lan", ip="10.10.10.70", mac=mac),))
+    assert rows(world) == [("10.10.10.70", "web1")]
+    run(world.controller(), state="expunged")
+    assert rows(world) == []
+
+
 OFFICE: dict[str, Any] = {"name": "office", "type": "shared", "bridge": "br0", "cidr": "10.40.0.0/24"}
 
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 from ..model.errors import AblestackError, Code, invalid
 from ..model.naming import VmNames
 from ..model.plan_parts import Change, Plan, Step
-from ..model.resources import Template, VolumeSpec
+from ..model.resources import Reservation, Template, VolumeSpec
 from ..model.seed_content import SeedContent
 from ..model.vm import CDROM_DEVICE, DiskConfig, DiskRecord, Mark, Phase, Power, VmConfig, VmFacts, VmRecord
 from ..model.vm_spec import VmSpec
@@ -48,7 +48,7 @@ def plan_deploy(request: VmRequest, site: Site) -> Plan[VmFacts]:
     steps.append(DefineVm(replace(config, record=deploying)))
     steps += [step for disk in disks for step in disk.steps]
     steps.append(WriteSeed(site.host.spec.pool, names.seed_volume, _seed(request, names, nics)))
-    steps += [Reserve(nic.config.network, row) for nic, row in zip(nics, one_name(nics)) if row]
+    steps += [_reserve(site, nic.config.network, row) for nic, row in zip(nics, one_name(nics)) if row]
     if record.autostart:
         steps.append(SetAutostart(fresh.id, True))
     if wants_start:
@@ -74,6 +74,12 @@ def _nics(request: VmRequest, site: Site) -> list[NicPlan]:
             taken[address_key(nic.network, planned.record.ip)] = spec.name
         nics.append(planned)
     return nics
+
+
+def _reserve(site: Site, network: str, row: Reservation) -> Reserve:
+    """What is reserved by hand for this MAC becomes the VM's, and is by hand again where the deploy fails."""
+    before = next((found for found in site.networks[network].reservations if found.mac == row.mac), None)
+    return Reserve(network, row, before)
 
 
 def _disks(request: VmRequest, site: Site, names: VmNames) -> list[DiskPlan]:

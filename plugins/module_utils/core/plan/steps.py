@@ -138,10 +138,11 @@ class WriteSeed(Step):
 
 @dataclass(frozen=True)
 class Reserve(Step):
-    """Gives a MAC its fixed address in a network of ours."""
+    """Gives a MAC its fixed address in a network of ours; `before` is what somebody reserved for it by hand."""
 
     network: str
     reservation: Reservation
+    before: Reservation | None = None
 
 
 @dataclass(frozen=True)

@@ -145,6 +145,13 @@ def _name_reservation(host: Host, step: verbs.NameReservation) -> None:
         host.reserve(step.network, step.reservation)
 
 
+def _unreserve(host: Host, step: verbs.Reserve) -> None:
+    if step.before:
+        host.reserve(step.network, step.before)
+    else:
+        host.release(step.network, step.reservation.mac)
+
+
 def _delete_own(host: Host, step: verbs.DeleteOwnVolumes) -> None:
     with _no_pool_no_volume(host, step.pool):
         for name in host.volume_names(step.pool):
@@ -230,6 +237,6 @@ _UNDO: dict[type, Callable[[Host, Any], Any]] = {
     verbs.CreateVolume: lambda host, step: host.delete_volume(step.volume.pool, step.volume.name),
     verbs.CloneVolume: lambda host, step: host.delete_volume(step.volume.pool, step.volume.name),
     verbs.WriteSeed: lambda host, step: host.delete_volume(step.pool, step.volume),
-    verbs.Reserve: lambda host, step: host.release(step.network, step.reservation.mac),
+    verbs.Reserve: _unreserve,
     verbs.Start: lambda host, step: host.power_off(step.vm_id),
 }

@@ -149,6 +149,21 @@ def test_what_two_vms_of_a_task_both_want_only_the_first_gets() -> None:
     audit(world)
 
 
+def test_two_vms_of_a_task_do_not_take_disks_of_one_destroyed_vm_at_once() -> None:
+    world = make_world()
+    disks = [{"name": name, "size": "1GiB"} for name in ("a", "b")]
+    fleet(world.controller(), [{"name": "old", "data_disks": disks}])
+    fleet(world.controller(), [{"name": "old"}], state="destroyed")
+    vms = [{"name": name, "data_disks": [{"name": disk}]} for name, disk in (("n1", "a"), ("n2", "b"))]
+    for check in (True, False):
+        done = fleet(world.controller(check), vms)
+        assert actions(done) == {"n1": "made", "n2": "failed"}
+        assert done.result["results"][1]["error"]["code"] == "Conflict"
+        assert "of the destroyed VM 'old', and only one" in done.result["results"][1]["msg"]
+    assert actions(thrice(world, vms)) == {"n1": "unchanged", "n2": "made"}
+    audit(world)
+
+
 def failing(world: World, *names: str) -> Any:
     """A new controller on whose hosts these VMs cannot be started."""
     controller = world.controller()

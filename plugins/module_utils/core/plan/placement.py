@@ -295,7 +295,16 @@ class Picture:
                     f"{what} is wanted by VM '{self.holders[claim]}' of the same task too",
                     "give each VM its own",
                 )
-        self.holders.update(dict.fromkeys(claims, after.name))
+        lenders = _lenders(request)
+        for claim, lender in lenders.items():
+            if claim in self.holders:
+                raise AblestackError(
+                    Code.CONFLICT,
+                    f"VM '{self.holders[claim]}' of the same task takes a data disk of the destroyed VM '{lender}',"
+                    " and only one at a time can",
+                    f"run the task again for the others, or expunge VM '{lender}' first, which leaves its data disks",
+                )
+        self.holders.update(dict.fromkeys((*claims, *lenders), after.name))
         load = self.loads.setdefault(after.host.name, Load())
         held = before.live if before and before.is_active and before.live else None
         if after.is_active:
@@ -330,6 +339,13 @@ def _shared(request: VmRequest) -> frozenset[str]:
         if site
         else frozenset()
     )
+
+
+def _lenders(request: VmRequest) -> dict[Claim, str]:
+    """The destroyed VMs whose data disks the plan takes, and their names."""
+    site = request.site or request.home
+    vms = site.lenders.values() if site else ()
+    return {("lender", vm.host.name, vm.id): vm.name for vm in vms}
 
 
 def _claims(vm: VmFacts, shared: frozenset[str]) -> Iterator[tuple[Claim, str]]:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -82,3 +83,20 @@ def test_an_older_nic_beside_one_from_the_start_is_plugged_live() -> None:
     apply(world, **{**VM, "networks": (LAN, older)})
     done = apply(world, name="web1", networks=(LAN, older, NicSpec("lan", model="rtl8139")))
     assert outcome_of(done) == {"networks.lan": "live"}
+
+
+@pytest.mark.parametrize(
+    "edited", [{"cpu": 3, "max_cpu": 4}, {"cpu": 6, "max_cpu": 6}, {"memory": 2048}, {"memory": 8192}]
+)
+def test_a_size_that_somebody_wrote_into_the_definition_waits_for_the_next_start(edited: dict[str, int]) -> None:
+    """It is what the task asks for, so nothing changes, whether the guest was started with room for it or not."""
+    world = running()
+    machine = domain(world)
+    machine.config = replace(machine.config, **edited)
+    catalog = replace(world.catalog, compute_offerings={})
+    options = {"name": "web1", **{name: edited[name] for name in edited if name != "max_cpu"}}
+    for check in (True, False):
+        done = apply(replace(world, catalog=catalog), check=check, **options)
+        assert (done.changed, done.result["changes"], done.result["restart_required"]) == (False, [], True)
+    assert machine.live is not None
+    assert (machine.live.cpu, machine.live.memory) == (2, 1024)

@@ -208,9 +208,10 @@ def _compute(request: VmRequest, vm: VmFacts, edits: Edits) -> None:
         config, cpu=wanted.cpu, memory=wanted.memory, max_cpu=wanted.max_cpu, max_memory=wanted.max_memory
     )
     if edits.live is not None and not edits.needs_power_off:
-        edits.live = altered(
-            edits.live, cpu=max(wanted.cpu, edits.live.cpu), memory=max(wanted.memory, edits.live.memory)
-        )
+        # What the definition has already, and the guest has not, waits for the next start.
+        differ = [name for name in ("cpu", "memory") if getattr(wanted, name) != getattr(config, name)]
+        grown = {name: max(getattr(wanted, name), getattr(edits.live, name)) for name in differ}
+        edits.live = altered(edits.live, **grown)
 
 
 def _refuse_without_tags(wanted: Compute, vm: VmFacts) -> None:

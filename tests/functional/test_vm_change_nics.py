@@ -1,0 +1,69 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""NICs of a VM that exists: which one an entry of the list means, and what follows it when it changes."""
+
+from __future__ import annotations
+
+import pytest
+from functional.test_vm_change import DEFAULT, LAN, MAC, VM, apply, outcome_of, site
+
+from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.errors import AblestackError, Code
+from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.vm_spec import NicSpec
+
+
+def test_addresses_follow_their_nics() -> None:
+    world = site()
+    apply(world, **VM)
+    lan = world.state.networks["lan"]
+
+    def reserved() -> list[str]:
+        return sorted(row.ip for row in lan.facts.reservations)
+
+    apply(world, name="web1", networks=(NicSpec("lan", ip="10.10.10.51"), DEFAULT))
+    assert reserved() == ["10.10.10.51"]
+    apply(world, name="web1", networks=(NicSpec("lan"), DEFAULT, NicSpec("lan", ip="10.10.10.60")))
+    assert reserved() == ["10.10.10.51", "10.10.10.60"]
+    apply(world, name="web1", networks=(DEFAULT,))
+    assert reserved() == []
+
+
+@pytest.mark.parametrize(("before", "networks", "ips"), [
+    # what a task leaves out says nothing against the NIC that is there, nor does it make another one the first
+    ((LAN, NicSpec("lan")), (NicSpec("lan"), NicSpec("lan")), ["10.10.10.50", ""]),
+    ((LAN,), (NicSpec("lan"), NicSpec("lan")), ["10.10.10.50", ""]),
+    ((LAN, NicSpec("lan")), (NicSpec("lan"),), ["10.10.10.50"]),
+    ((NicSpec("lan"), DEFAULT, LAN), (NicSpec("lan"), NicSpec("default"), NicSpec("lan")), ["", "", "10.10.10.50"]),
+    ((LAN, NicSpec("lan")), (NicSpec("lan"), LAN), ["", "10.10.10.50"]),
+])  # fmt: skip
+def test_nics_of_one_network_keep_their_order(
+    before: tuple[NicSpec, ...], networks: tuple[NicSpec, ...], ips: list[str]
+) -> None:
+    world = site()
+    apply(world, **{**VM, "networks": before})
+    done = apply(world, name="web1", networks=networks)
+    fixed = {row.mac: row.ip for row in world.state.networks["lan"].facts.reservations}
+    assert [fixed.get(nic["mac"], "") for nic in done.result["vm"]["nics"]] == ips
+    assert not apply(world, name="web1", networks=networks).changed
+
+
+def test_a_nic_leaves_an_open_vswitch_bridge_while_it_is_off() -> None:
+    world = site()
+    apply(world, **{**VM, "networks": (LAN, NicSpec("tagged", mac=MAC))})
+    back = {"name": "web1", "networks": (LAN, DEFAULT)}
+    with pytest.raises(AblestackError) as refused:
+        apply(world, **back)
+    assert refused.value.code is Code.INVALID_STATE
+    done = apply(world, **back, allow_restart=True)
+    assert outcome_of(done)[f"networks.{MAC}"] == "restart"
+    assert not apply(world, **back).changed
+
+
+def test_a_new_nic_has_a_mac_of_its_own_each_time_the_same() -> None:
+    world = site()
+    apply(world, **VM)
+    networks = (LAN, DEFAULT, NicSpec("default"), NicSpec("default"))
+    first = [nic["mac"] for nic in apply(world, name="web1", networks=networks).result["vm"]["nics"]]
+    assert len(set(first)) == 4
+    assert not apply(world, name="web1", networks=networks).changed
+    apply(world, name="web1", networks=(LAN, DEFAULT))
+    assert [nic["mac"] for nic in apply(world, name="web1", networks=networks).result["vm"]["nics"]] == first

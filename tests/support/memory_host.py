@@ -115,10 +115,6 @@ class MemoryHost(MemoryDevices, MemorySnapshots, MemoryNetworks, MemoryMoves, Me
         return found
 
     @reads
-    def autostart(self, vm_id: str) -> bool:
-        return self._domain(vm_id).autostart
-
-    @reads
     def snapshots(self, vm_id: str) -> tuple[str, ...]:
         domain = self._domain(vm_id)
         return domain.snapshots + tuple(kept.facts.name for kept in domain.kept)
@@ -290,11 +286,6 @@ class MemoryHost(MemoryDevices, MemorySnapshots, MemoryNetworks, MemoryMoves, Me
     def volume(self, pool: str, name: str) -> VolumeFacts | None:
         found = self._pool(pool)
         return found.volume_facts(name) if name in found.volumes else None
-
-    @reads
-    def volume_path(self, pool: str, name: str) -> str:
-        found = self._pool(pool)
-        return f"{found.path}/{name}" if name in found.volumes else ""
 
     @reads
     def volume_names(self, pool: str) -> tuple[str, ...]:

@@ -133,11 +133,6 @@ class LibvirtDomains(Session):
             power = Power.RUNNING if runs else Power.OFF
         return VmFacts(host=self.spec, power=power, config=config, live=config if runs else None)
 
-    def autostart(self, vm_id: str) -> bool:
-        domain = self._domain(vm_id)
-        with self._asks(f"read whether {self._vm(vm_id)} starts with the host"):
-            return bool(domain.autostart())
-
     def snapshots(self, vm_id: str) -> tuple[str, ...]:
         domain = self._domain(vm_id)
         with self._asks(f"list the snapshots of {self._vm(vm_id)}"):

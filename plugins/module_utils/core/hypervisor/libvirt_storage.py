@@ -11,7 +11,7 @@ from time import monotonic, sleep
 from typing import Any, Callable, TypeVar
 
 from ..model.errors import AblestackError, Code, invalid
-from ..model.resources import FOLDER, PoolFacts, PoolState, VolumeFacts, VolumeSpec
+from ..model.resources import FILE_POOLS, FOLDER, PoolFacts, PoolState, VolumeFacts, VolumeSpec
 from ..model.values import gib
 from ..xml.host_mapping import new_folder_pool, new_volume, read_pool, read_volume
 from .connection import Session
@@ -19,7 +19,6 @@ from .translate import code_of, libvirt
 
 T = TypeVar("T")
 
-FILE_POOLS = ("dir", "fs", "netfs")
 PACKET = 262120
 """Bytes that fit into one message of libvirt's protocol; more is sent in several."""
 BUSY_TIMEOUT = 60.0
@@ -75,11 +74,6 @@ class LibvirtStorage(Session):
     def volume(self, pool: str, name: str) -> VolumeFacts | None:
         with self._asks(f"read volume '{name}' of pool '{pool}'"):
             return self._on_volume(pool, name, lambda handle: read_volume(handle.XMLDesc(0), pool))
-
-    def volume_path(self, pool: str, name: str) -> str:
-        with self._asks(f"find volume '{name}' of pool '{pool}'"):
-            # in a pool of files the key is the path, and the handle has it without asking
-            return self._on_volume(pool, name, lambda handle: str(handle.key())) or ""
 
     def volume_names(self, pool: str) -> tuple[str, ...]:
         handle = self._pool(pool)

@@ -53,9 +53,6 @@ class Domains(Protocol):
         network where no DHCP of libvirt's sees to it.
         """
 
-    def autostart(self, vm_id: str) -> bool:
-        """Whether the host starts it at boot."""
-
     def snapshots(self, vm_id: str) -> tuple[str, ...]:
         """The names of libvirt's snapshots of it, oldest first."""
 
@@ -195,9 +192,6 @@ class Storage(Protocol):
 
     def volume(self, pool: str, name: str) -> VolumeFacts | None:
         """The volume, None where there is none (also after a refresh of the pool)."""
-
-    def volume_path(self, pool: str, name: str) -> str:
-        """The volume's path, empty where there is none; a round trip less than `volume`."""
 
     def volume_names(self, pool: str) -> tuple[str, ...]:
         """The names of all volumes the pool knows, in one round trip."""

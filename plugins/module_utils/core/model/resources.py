@@ -25,6 +25,8 @@ NEEDS_RESTART = (
 """The properties that libvirt changes in a running network only by stopping and starting it."""
 OPTION_OF = {"forward": "type", "cidr6": "ip6_cidr", "gateway6": "ip6_gateway", "openvswitch": "bridge"}
 """The option behind a property where it has another name."""
+FILE_POOLS = ("dir", "fs", "netfs")
+"""libvirt's types of pools of files: the only ones that hold disks of VMs."""
 
 
 @dataclass(frozen=True)

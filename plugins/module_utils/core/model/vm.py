@@ -10,7 +10,6 @@ from enum import Enum
 
 from .catalog import HostSpec
 
-ROOT_DEVICE = 0
 CDROM_DEVICE = 3
 """Mold's device ids: 0 is the root disk, 3 the CD drive, data disks take the others from 1."""
 

@@ -20,7 +20,6 @@ _READS = frozenset(
         "glance",
         "pool",
         "volume",
-        "volume_path",
         "volume_names",
         "download",
         "networks",

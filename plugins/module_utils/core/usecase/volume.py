@@ -14,6 +14,7 @@ from ..model.data_volume import DataVolume, DataVolumeSpec, data_volume_view, ho
 from ..model.errors import AblestackError, Code, invalid
 from ..model.naming import data_disk_of, data_volume, tombstone
 from ..model.outcome import Outcome
+from ..model.resources import FILE_POOLS
 from ..model.storage import Place, is_declared, pool_marks
 from ..model.values import is_uuid
 from ..model.vm import VmFacts
@@ -31,7 +32,6 @@ from .survey import Pools, with_room
 from .tombstone import await_burial, burying, has_tombstone
 from .vm import apply_vm
 
-_FILE_POOLS = ("dir", "fs", "netfs")
 _NOT_IN_DIFF = ("allocated_gib",)
 
 
@@ -223,7 +223,7 @@ def list_volumes(infra: Infrastructure, wanted: VolumeFilter) -> Outcome:
 
 
 def _listed(host: Host, wanted: VolumeFilter) -> list[tuple[Place, DataVolume]]:
-    pools = [pool for pool in host.details().pools.values() if pool.type in _FILE_POOLS]
+    pools = [pool for pool in host.details().pools.values() if pool.type in FILE_POOLS]
     chosen = [pool for pool in pools if not wanted.pools or pool.name in wanted.pools]
     rows = [(pool, volume) for pool in chosen for volume in host.volume_names(pool.name) if _wanted(volume, wanted)]
     vms = read_vms(host, host.domains())[0] if rows else []

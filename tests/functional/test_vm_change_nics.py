@@ -1,6 +1,6 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""NICs of a VM that exists: which one an entry of the list means, and what follows it when it changes."""
+"""Which NIC an entry of `networks` means, and what becomes of addresses and MACs when the list changes."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from functional.test_vm_change import DEFAULT, LAN, MAC, VM, apply, outcome_of, 
 
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.errors import AblestackError, Code
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.vm_spec import NicSpec
+
+AUTO, NINTH = NicSpec("lan", ip="auto"), NicSpec("lan", ip="10.10.10.9")
 
 
 def test_addresses_follow_their_nics() -> None:
@@ -34,6 +36,12 @@ def test_addresses_follow_their_nics() -> None:
     ((LAN, NicSpec("lan")), (NicSpec("lan"),), ["10.10.10.50"]),
     ((NicSpec("lan"), DEFAULT, LAN), (NicSpec("lan"), NicSpec("default"), NicSpec("lan")), ["", "", "10.10.10.50"]),
     ((LAN, NicSpec("lan")), (NicSpec("lan"), LAN), ["", "10.10.10.50"]),
+    ((LAN, NINTH), (NicSpec("lan"), AUTO), ["10.10.10.50", "10.10.10.9"]),
+    ((LAN, NicSpec("lan")), (NicSpec("lan"), AUTO), ["10.10.10.50", "10.10.10.2"]),
+    ((NicSpec("lan"), LAN), (AUTO, NicSpec("lan")), ["10.10.10.2", "10.10.10.50"]),
+    ((NicSpec("lan", ip="10.10.10.9", mac=MAC),), (AUTO, NicSpec("lan", mac=MAC)), [
+        "10.10.10.2", "10.10.10.9"]),
+    ((NicSpec("lan", ip="10.10.10.9", mac=MAC),), (NicSpec("lan", ip="auto", mac=MAC),), ["10.10.10.9"]),
 ])  # fmt: skip
 def test_nics_of_one_network_keep_their_order(
     before: tuple[NicSpec, ...], networks: tuple[NicSpec, ...], ips: list[str]

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from ipaddress import ip_interface
 from typing import Callable
@@ -19,7 +19,7 @@ from ..model.vm import NicConfig, NicRecord, VmConfig, VmFacts
 from ..model.vm_spec import AUTO, NicSpec
 from .change_disks import home_of
 from .edits import Edits
-from .nics import NicPlan, address_key, plan_nic
+from .nics import NicPlan, address_key, in_place, plan_nic
 from .request import VmRequest
 from .steps import Release, Reserve
 
@@ -69,7 +69,7 @@ def match_nics(wanted: tuple[NicSpec, ...], vm: VmFacts) -> tuple[list[NicMatch]
             not spec.mac and bool(spec.ip) and (spec.network, _plain(spec.ip)) == (nic.network, addresses.get(nic.mac))
         )
     )
-    for position, nic in _in_order(wanted, present_nics(vm)):
+    for position, nic in in_place(wanted, present_nics(vm)).items():
         spec = wanted[position]
         if position not in found and nic in left and not spec.mac and not spec.ip:
             found[position] = nic
@@ -81,13 +81,6 @@ def match_nics(wanted: tuple[NicSpec, ...], vm: VmFacts) -> tuple[list[NicMatch]
         for position, spec in enumerate(wanted)
     ]
     return matches, left
-
-
-def _in_order(wanted: tuple[NicSpec, ...], nics: list[NicConfig]) -> Iterator[tuple[int, NicConfig]]:
-    """The positions in `wanted`, network by network, each with the NIC that has this place in its network."""
-    for network in {spec.network for spec in wanted}:
-        positions = [position for position, spec in enumerate(wanted) if spec.network == network]
-        yield from zip(positions, [nic for nic in nics if nic.network == network])
 
 
 def present_nics(vm: VmFacts) -> list[NicConfig]:

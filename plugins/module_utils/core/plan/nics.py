@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Interface, IPv6Interface, ip_interface, ip_network
+from typing import TypeVar
 
 from ..model.errors import AblestackError, Code, invalid
 from ..model.resources import NetworkFacts, Reservation
@@ -17,6 +18,7 @@ from ..model.vm_spec import AUTO, NicSpec
 
 _OWN_MACS = "52:54:"
 """What the MACs of VMs begin with that nobody gave one: ours, and QEMU's."""
+_Nic = TypeVar("_Nic", NicConfig, NicRecord)
 
 
 @dataclass(frozen=True)
@@ -84,19 +86,36 @@ def choose_addresses(
     return tuple(chosen)
 
 
-def keep_addresses(nics: tuple[NicSpec, ...], own: Iterable[NicRecord]) -> tuple[NicSpec, ...]:
-    """The same with the address that a NIC has already wherever any is wanted."""
+def keep_addresses(nics: tuple[NicSpec, ...], own: tuple[NicRecord, ...]) -> tuple[NicSpec, ...]:
+    """The same with the address that a NIC has already wherever any is wanted: that of the NIC at its place, or of one
+    that no other entry means.
+    """
+    present = [one for one in own if one.mac not in {nic.mac for nic in nics if nic.mac}]
+    by_mac = {one.mac: one for one in own}
     named = {(nic.network, nic.ip.partition("/")[0]) for nic in nics}
-    left = [nic for nic in own if nic.ip and (nic.network, nic.ip) not in named]
-    kept = []
-    for nic in nics:
-        mine = [one for one in left if one.network == nic.network and nic.mac in ("", one.mac)]
-        if nic.ip == AUTO and mine:
-            left.remove(mine[0])
-            kept.append(replace(nic, ip=mine[0].ip))
+    places = {at: one for at, one in in_place(nics, list(own)).items() if one in present and nics[at].ip in ("", AUTO)}
+    spare = [one for one in present if one not in places.values()]
+
+    def has(at: int, nic: NicSpec) -> str:
+        """The address of the NIC that the entry means, empty where it has none that it may keep."""
+        if nic.mac:
+            mine = [by_mac[nic.mac]] if nic.mac in by_mac else []
         else:
-            kept.append(nic)
-    return tuple(kept)
+            mine = [places[at]] if at in places and places[at].ip else spare
+        free = [one for one in mine if one.ip and one.network == nic.network and (one.network, one.ip) not in named]
+        named.update((one.network, one.ip) for one in free[:1])
+        return free[0].ip if free else nic.ip
+
+    return tuple(replace(nic, ip=has(at, nic)) if nic.ip == AUTO else nic for at, nic in enumerate(nics))
+
+
+def in_place(wanted: tuple[NicSpec, ...], nics: list[_Nic]) -> dict[int, _Nic]:
+    """By the position of an entry the NIC that has its place in the network: the second entry's is the second NIC."""
+    found: dict[int, _Nic] = {}
+    for network in {spec.network for spec in wanted}:
+        positions = [position for position, spec in enumerate(wanted) if spec.network == network]
+        found.update(zip(positions, [nic for nic in nics if nic.network == network]))
+    return found
 
 
 def _lowest(network: NetworkFacts, used: set[str]) -> str:

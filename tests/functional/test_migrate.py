@@ -14,6 +14,7 @@ from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.errors im
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.resources import Reservation
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.values import time_text
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.vm import (
+    DiskConfig,
     Hold,
     Mark,
     Owner,
@@ -216,6 +217,17 @@ def test_a_linked_clone_needs_the_same_template_there() -> None:
     for name in [name for name in pool.volumes if name.startswith("tmpl-")]:
         del pool.volumes[name]
     assert refusal(world, copy_storage=True).code is Code.NOT_FOUND
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_disk_that_nobody_knows_holds_it_back(way: str) -> None:
+    options, task, _runs = WAYS[way]
+    world = site(**options)
+    domain = rows(world)["kvm01"]
+    domain.config = replace(domain.config, disks=(*domain.config.disks, DiskConfig("vdz", "/elsewhere/theirs.qcow2")))
+    error = refusal(world, **task)
+    assert error.code is Code.UNSUPPORTED
+    assert "disk vdz" in error.message
 
 
 def test_what_is_not_ours_stays() -> None:

@@ -129,6 +129,7 @@ def _network(target: Host, name: str, vm: VmFacts) -> NetworkFacts:
 def _copies(source: Host, target: Host, spec: MigrateSpec, vm: VmFacts) -> list[Copy]:
     """The disks that only the source can reach; refused where they are not to be copied, or cannot be."""
     record = record_of(vm)
+    _refuse_unknown_disks(vm, record)
     _check_iso(target, vm, record)
     copies: list[Copy] = []
     # seeds first: nobody writes to them, so they tell at once whether a pool is shared
@@ -157,6 +158,19 @@ def _copies(source: Host, target: Host, spec: MigrateSpec, vm: VmFacts) -> list[
     for pool in {copy.disk.pool for copy in copies}:
         _check_pool(source, target, pool, copies)
     return copies
+
+
+def _refuse_unknown_disks(vm: VmFacts, record: VmRecord) -> None:
+    """Of a disk that our record does not have nobody knows whether the other host reaches it."""
+    known = {disk.target for disk in record.disks}
+    present = {disk.target for one in (vm.config, vm.live) if one for disk in one.disks if disk.kind == "disk"}
+    for target in sorted(present - known):
+        raise AblestackError(
+            Code.UNSUPPORTED,
+            f"disk {target} of VM '{vm.name}' was attached by another tool, or by a task that was cut off, so the VM "
+            "is not moved",
+            "run the task that changed its disks again, or detach it",
+        )
 
 
 def _check_iso(target: Host, vm: VmFacts, record: VmRecord) -> None:

@@ -36,10 +36,14 @@ def task(module: str, required: dict[str, Any], **optional: Any) -> st.SearchStr
 
 
 DISK = st.fixed_dictionaries(
-    {"name": pick(("mine", "spare", "more")), "size": pick(("1", "2"))}, optional={"device": pick((1, 2))}
+    {"name": pick(("mine", "spare", "more", "lent"))},
+    optional={"size": pick(("1", "2", "3")), "device": pick((1, 2))},
 )
 DISKS = st.lists(DISK, max_size=2, unique_by=lambda disk: disk["name"])
-NETWORKS = pick((["default"], ["lan"], ["lan", "default"], [{"name": "lan", "ip": "10.10.10.77"}], ["blue"], []))
+FIXED = {"name": "lan", "ip": "10.10.10.77"}
+NETWORKS = pick(
+    (["default"], ["lan"], ["lan", "default"], ["lan", "lan"], [FIXED], [FIXED, "lan"], ["lan", FIXED], ["blue"], [])
+)
 VM = task(
     "vm",
     {
@@ -72,20 +76,23 @@ SNAPSHOT = task(
 )
 VOLUME = task(
     "volume",
-    {"name": pick(("spare", "mine", "loose", "foreign", "extra")), "host": HOSTS},
+    {"name": pick(("spare", "mine", "lent", "loose", "foreign", "extra")), "host": HOSTS},
     state=pick(("present", "absent", "detached")),
-    size=pick(("1", "2", "4")),
+    size=pick(("1", "2", "3", "4")),
     pool=pick(("default", "others")),
 )
 PLUGGED = task(
     "volume",
-    {"name": pick(("spare", "mine", "loose", "foreign", "extra")), "state": pick(("attached", "detached"))},
+    {"name": pick(("spare", "mine", "lent", "loose", "foreign", "extra")), "state": pick(("attached", "detached"))},
     vm=VM_NAMES,
 )
 NETWORK = task(
     "network",
     {"name": pick(("lan", "default", "blue")), "state": pick(("present", "present", "absent", "restarted"))},
     cidr=pick(("10.10.10.0/24", "10.20.0.0/24")),
+    gateway=pick(("10.20.0.1", "10.20.0.100")),
+    dhcp_start=pick(("10.20.0.50", "10.20.0.150")),
+    dhcp_end=st.just("10.20.0.199"),
     labels=pick(({"tier": "db"}, {})),
     hosts=pick((["kvm01"], ["kvm01", "kvm02"])),
 )

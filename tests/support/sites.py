@@ -25,9 +25,9 @@ ISO = bytes(0x8001) + b"CD001" + bytes(100)
 
 
 def site_in_use(hosts: int = 2) -> World:
-    """web1 runs with a data disk and a fixed address, web2 is off and has a snapshot, gone is destroyed; `spare` is a
-    volume of ours that belongs to nobody. Of others: a running domain `foreign` with a disk, the volume `loose`, the
-    network `default`, and the pool `others`, which is off on the second host.
+    """web1 runs with a data disk and a fixed address, web2 is off and has a snapshot, gone is destroyed and has a data
+    disk that anybody may take; `spare` is a volume of ours that belongs to nobody. Of others: a running domain
+    `foreign` with a disk, the volume `loose`, the network `default`, and the pool `others`, off on the second host.
     """
     world = make_world(hosts)
     put_template(world.pool, "disc", ISO, format="iso")
@@ -42,7 +42,7 @@ def site_in_use(hosts: int = 2) -> World:
     }
     vm(world, **base, **mine, name="web1", user_data="#cloud-config\n{}\n")
     vm(world, **base, name="web2", networks=(NicSpec("lan"),), start=False)
-    vm(world, **base, name="gone", networks=(NicSpec("lan"),))
+    vm(world, **base, name="gone", networks=(NicSpec("lan"),), data_disks=(DiskSpec("lent", size=GIB),))
     vm(world, name="gone", state="destroyed")
     with world.controller().infrastructure as infrastructure:
         apply_snapshot(infrastructure, SnapshotSpec(vm="web2", name="s1"))

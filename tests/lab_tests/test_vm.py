@@ -11,6 +11,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, Callable
 
+import libvirt
 import pytest
 from lab_tests.lab import Lab
 from lab_tests.runs import Run
@@ -112,6 +113,23 @@ def test_a_vm_lives_from_its_template_to_its_expunge(clean_lab: Lab, vm: Vm) -> 
         pool = connection.storagePoolLookupByName("default")
         pool.refresh()
         assert sorted(pool.listVolumes()) == ["tmpl-tiny.json", "tmpl-tiny.qcow2"]
+
+
+def test_a_seed_is_written_anew_and_brought_back_where_a_killed_task_left_its_spare(clean_lab: Lab, vm: Vm) -> None:
+    thrice(vm, **{**WEB, "name": "web2", "wait": "none"}, start=False)
+    thrice(vm, name="web2", user_data="#cloud-config\npassword: not-to-be-seen-either\n")
+    with closing(clean_lab.connect("h1")) as connection:
+        domain = connection.lookupByName("web2")
+        pool = connection.storagePoolLookupByName("default")
+        pool.refresh()
+        (seed,) = (name for name in pool.listVolumes() if "seed.iso" in name)
+        clean_lab.host("h1", "mv", f"/srv/default/{seed}", f"/srv/default/{seed}.new")
+        pool.refresh()
+        with pytest.raises(libvirt.libvirtError):
+            domain.create()
+        assert thrice(vm, name="web2", state="started")["vm"]["state"] == "Running"
+        assert [name for name in pool.listVolumes() if "seed.iso" in name] == [seed]
+    thrice(vm, name="web2", state="expunged", forced=True)
 
 
 def test_a_vm_whose_memory_its_host_has_saved_goes_on_from_it_or_is_destroyed(clean_lab: Lab, vm: Vm) -> None:

@@ -1,0 +1,60 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the ready-made playbooks make of their variables, as texts of the command line and as files have them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from support.stand_ins import StandIns
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> StandIns:
+    trees = {"snapshots": [{"name": "20250601"}, {"name": "2025-06-01"}]}
+    return StandIns(tmp_path, {"ablestack_vm_snapshot_info": trees})
+
+
+@pytest.mark.parametrize(("start", "states"), [("false", ["stopped"]), ("yes", ["stopped", "started"])])
+def test_restore_starts_the_vms_or_leaves_them_off(site: StandIns, start: str, states: list[str]) -> None:
+    words = ("-e", "ablestack_names=web1", "-e", "ablestack_snapshot=20250601", "-e", f"ablestack_start={start}")
+    done = site.run("ablestack.kvm.restore", *words)
+    assert done.code == 0, done.output
+    assert [given["state"] for given in done.asked("ablestack_vm")] == states
+
+
+@pytest.mark.parametrize("snapshot", ["20250601", "2025-06-01"])
+def test_restore_knows_a_snapshot_that_yaml_takes_for_a_number_or_a_date(site: StandIns, snapshot: str) -> None:
+    (site.folder / "vars.yml").write_text(f"{{ablestack_names: [web1], ablestack_snapshot: {snapshot}}}\n")
+    done = site.run("ablestack.kvm.restore", "-e", "@vars.yml")
+    assert done.code == 0, done.output
+    assert [str(given["name"]) for given in done.asked("ablestack_vm_snapshot")] == [snapshot]
+
+
+def test_restore_names_a_vm_without_the_snapshot(site: StandIns) -> None:
+    done = site.run("ablestack.kvm.restore", "-e", "ablestack_names=web1", "-e", "ablestack_snapshot=7")
+    assert "VM 'web1' has no snapshot '7': it has: 20250601, 2025-06-01" in done.output
+    assert done.asked("ablestack_vm") == []
+    assert done.code != 0
+
+
+@pytest.mark.parametrize(
+    ("playbook", "missing"),
+    [
+        ("deploy", "ablestack_vms is not set"),
+        ("destroy", "ablestack_names is not set"),
+        ("host_evacuation", "ablestack_host is not set"),
+        ("power", "ablestack_names or ablestack_state is not set"),
+        ("recover", "ablestack_names is not set"),
+        ("report", "ablestack_report is not set"),
+        ("restore", "ablestack_names or ablestack_snapshot is not set"),
+        ("snapshot", "ablestack_names or ablestack_snapshot is not set"),
+    ],
+)
+def test_a_playbook_says_which_variable_it_lacks(site: StandIns, playbook: str, missing: str) -> None:
+    done = site.run(f"ablestack.kvm.{playbook}", ABLESTACK_CATALOG="/nowhere/catalog.yml")
+    assert missing in done.output
+    assert done.calls == []
+    assert done.code != 0

@@ -33,7 +33,8 @@ options:
     description:
       - A YAML or JSON file with the same data, on the machine where the module runs.
       - Without O(uri), O(catalog) and O(catalog_file), the file named by the environment variable
-        E(ABLESTACK_CATALOG) is read, where that is set.
+        E(ABLESTACK_CATALOG) is read, where that is set; a relative path in it begins at the folder that the command
+        is run in.
       - Mutually exclusive with O(uri) and O(catalog).
     type: path
 requirements:

@@ -20,8 +20,11 @@ START = (
     "import sys; sys.path[0] = {root!r};"
     " from ansible_collections.ablestack.kvm.plugins.modules.{module} import main; main()"
 )
+CATALOG = "ABLESTACK_CATALOG"
+"""What a module reads; a path."""
 _COLLECTION = Path(__file__).parents[2]
 _ROOT = _COLLECTION.parents[2]
+_LOCAL = ("local", "ansible.builtin.local")
 _DISCOVERED = ("", "auto", "auto_legacy", "auto_silent", "auto_legacy_silent")
 
 
@@ -34,7 +37,9 @@ class InstalledAction(ActionBase):  # type: ignore[misc]
     def run(self, tmp: Any = None, task_vars: Any = None) -> dict[str, Any]:
         result = super().run(tmp, task_vars)
         wrap_async = bool(self._task.async_val and not self._connection.has_native_async)
-        here = self._connection.transport in ("local", "ansible.builtin.local") and not wrap_async
+        here = self._connection.transport in _LOCAL and not wrap_async
+        if self._connection.transport in _LOCAL and not self._connection.become:
+            self._task.environment = [catalog_setting(os.environ), *(self._task.environment or [])]
         result = merge_hash(result, self._done(task_vars or {}, here, wrap_async))
         if not wrap_async:
             self._remove_tmp_path(self._connection._shell.tmpdir)
@@ -88,6 +93,14 @@ class InstalledAction(ActionBase):  # type: ignore[misc]
             done["warnings"] = [told_warning(warning) for warning in done["warnings"]]
         # not by Ansible's own function for it, which newer releases have no more
         return {key: value for key, value in done.items() if not key.startswith("_ansible_")}
+
+
+def catalog_setting(environment: Mapping[str, str]) -> dict[str, str]:
+    """The variable with an absolute path, where it has a relative one: that begins at the folder of the user's command,
+    in which we are, and a module runs in the playbook's.
+    """
+    path = os.path.expanduser(os.path.expandvars(environment.get(CATALOG, "")))
+    return {CATALOG: os.path.abspath(path)} if path and not os.path.isabs(path) else {}
 
 
 def told_warning(warning: Any) -> str:

@@ -4,11 +4,17 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from support.stand_ins import StandIns
+
+HOSTS = {"hosts": [{"name": "kvm01", "uri": "test:///default"}]}
 
 
 @pytest.fixture
@@ -58,3 +64,39 @@ def test_a_playbook_says_which_variable_it_lacks(site: StandIns, playbook: str, 
     assert missing in done.output
     assert done.calls == []
     assert done.code != 0
+
+
+@pytest.mark.parametrize("path", ["cat.yml", "~/cat.yml"])
+@pytest.mark.parametrize("installed", [True, False])
+def test_the_catalog_of_the_environment_begins_at_the_folder_of_the_command(
+    tmp_path: Path, path: str, installed: bool
+) -> None:
+    work = tmp_path / "work"
+    work.mkdir()
+    (work / "cat.yml").write_text(yaml.safe_dump(HOSTS))
+    python = tmp_path / "python"  # another name for the same: Ansible packs what it cannot know for installed
+    python.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+    python.chmod(0o755)
+    given = f"ansible_python_interpreter={sys.executable if installed else python}"
+    program = [sys.executable, str(Path(sys.executable).parent / "ansible-playbook"), "-i", "localhost,", "-c", "local"]
+    env = {**os.environ, "ANSIBLE_HOME": str(tmp_path), "HOME": str(work), "ABLESTACK_CATALOG": path}
+    done = subprocess.run(
+        [*program, "ablestack.kvm.expunge_due", "-e", given],
+        env=env,
+        cwd=work,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize("path", ["cat.yml", "$HOME/cat.yml", "~/cat.yml"])
+def test_an_evacuation_reads_the_same_file(site: StandIns, path: str) -> None:
+    (site.folder / "cat.yml").write_text(yaml.safe_dump(HOSTS))
+    here = {"ABLESTACK_CATALOG": path, "HOME": str(site.folder)}
+    site.answers["ablestack_vm_info"] = {"vms": [], "unreachable_hosts": {}}
+    done = site.run("ablestack.kvm.host_evacuation", "-e", "ablestack_host=kvm01", **here)
+    assert done.code == 0, done.output
+    [given] = done.asked("ablestack_vm_info")
+    assert [host["name"] for host in given["catalog"]["hosts"]] == ["kvm01"]

@@ -141,7 +141,7 @@ volume:
     format: {description: Image format., type: str, sample: qcow2}
     vm: {description: 'VM it is attached to, or empty.', type: str, sample: db01}
     vm_id: {description: 'UUID of that VM, or empty.', type: str, sample: 5a1e7d0c-93a4-4c0e-9f6e-3f3f1f7f8f10}
-    device: {description: Device id in that VM., type: int, sample: 1}
+    device: {description: 'Device id in that VM, null while it is detached.', type: int, sample: 1}
     target: {description: 'Name of the device in libvirt, or empty.', type: str, sample: vdb}
     offering: {description: 'Disk offering it was attached with, or empty.', type: str, sample: data20}
     min_iops: {description: 'I/O operations a second it is to have at least, 0 for none.', type: int, sample: 0}

@@ -382,3 +382,19 @@ def test_what_is_listed() -> None:
     world.down.add("kvm01")
     with pytest.raises(AblestackError, match="cannot be reached"):
         names()
+
+
+@pytest.mark.parametrize("hosts", [1, 2])
+def test_what_is_missing_is_named_however_many_hosts_there_are(hosts: int) -> None:
+    world = site(hosts)
+    run(world.controller(), name="spare", host="kvm01", size=1)
+    wanted = [
+        ({"name": "nix", "state": "attached", "vm": "novm", "size": 1}, "VM 'novm' does not exist"),
+        ({"name": "spare", "state": "attached", "vm": "novm"}, "VM 'novm' does not exist"),
+        ({"name": "nix", "state": "detached"}, "there is no volume 'nix'"),
+        ({"name": "nix", "state": "detached", "vm": "novm"}, "there is no volume 'nix'"),
+    ]
+    for options, said in wanted:
+        with pytest.raises(AblestackError, match=said) as refused:
+            run(world.controller(), **options)
+        assert refused.value.code is Code.NOT_FOUND

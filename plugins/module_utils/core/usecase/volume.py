@@ -148,11 +148,13 @@ def _find(infra: Infrastructure, spec: DataVolumeSpec, vm: VmFacts | None) -> Da
     found, errors = infra.on_hosts(lambda host: _on_host(host, spec.name, pool or host.spec.pool), specs)
     if found and not named:  # a host without that pool has no volume in it
         errors = {name: error for name, error in errors.items() if error.code is not Code.NOT_FOUND}
+    if found and spec.state == "attached" and vm is None:
+        return found[min(found)]  # wherever the volume is: what is missing is the VM
     there = _one_each(infra, [volume for volume in found.values() if volume.facts], spec.state != "attached")
     held = [volume for volume in there if volume.holder is not None]
     if len(held) == 1 or len(there) == 1 or (there and not held and spec.state == "detached"):
         return (held or there)[0]
-    if not there and not errors and (len(specs) == 1 or spec.state == "absent"):
+    if not there and not errors and (len(specs) == 1 or spec.state in ("absent", "detached")):
         return found[min(found)]
     for error in errors.values():
         raise error

@@ -100,3 +100,23 @@ def test_an_evacuation_reads_the_same_file(site: StandIns, path: str) -> None:
     assert done.code == 0, done.output
     [given] = done.asked("ablestack_vm_info")
     assert [host["name"] for host in given["catalog"]["hosts"]] == ["kvm01"]
+
+
+@pytest.mark.parametrize("state", ["empty", "filled"])
+@pytest.mark.parametrize("place", ["group/ablestack.kvm.ablestack", "each"])
+def test_an_evacuation_heeds_no_other_connection_of_the_play(site: StandIns, state: str, place: str) -> None:
+    used = ("ablestack_vm", "ablestack_vm_info", "ablestack_vm_migrate")
+    names = [place] if place != "each" else [f"ablestack.kvm.{name}" for name in used]
+    vm = {"id": "vm1-id", "name": "web1", "managed": True, "state": "Running", "labels": {}}
+    site.answers = {name: {"vms": [vm], "unreachable_hosts": {}, "vm": vm} for name in used}
+    variables = {"ablestack_catalog": HOSTS, "host_evacuation_host": "kvm01", "host_evacuation_state": state}
+    done = site.play(
+        {
+            "module_defaults": {name: {"uri": "test:///default", "catalog_file": "other.yml"} for name in names},
+            "vars": variables,
+            "roles": ["ablestack.kvm.host_evacuation"],
+        }
+    )
+    assert done.code == 0, done.output
+    assert {name for name, _given in done.calls} == set(used)
+    assert [given for _name, given in done.calls if {"uri", "catalog_file"} & set(given)] == []

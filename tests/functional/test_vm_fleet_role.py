@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from ansible.plugins.inventory import to_safe_group_name
 
 PLAIN = {"state": "Running", "host": "kvm01", "group": "", "labels": {}, "ip_address": "10.10.10.21"}
 VMS = [
@@ -69,3 +70,11 @@ def test_guests_without_an_address_are_hosts_where_their_agent_is_asked(tmp_path
     found = hosts_of(tmp_path, VMS, vm_fleet_connection="guest_agent")
     assert sorted(found["groups"]["ablestack"]) == ["lost1", "plain1", "web1"]
     assert found["vars"]["lost1"]["ansible_connection"] == "ablestack.kvm.ablestack_guest_agent"
+
+
+def test_letters_of_every_language_are_kept_in_groups_as_the_inventory_keeps_them(tmp_path: Path) -> None:
+    vm = {**PLAIN, "name": "web1", "group": "쇼핑몰 1", "labels": {"역할": "웹", "größe": "2.5", "café": "é-à/b"}}
+    groups = set(hosts_of(tmp_path, [vm])["groups"]) - {"all", "ungrouped", "ablestack"}
+    names = ["group_쇼핑몰 1", "label_역할_웹", "label_größe_2.5", "label_café_é-à/b"]
+    assert groups == {to_safe_group_name(name) for name in names}
+    assert {"group_쇼핑몰_1", "label_역할_웹", "label_größe_2_5"} <= groups

@@ -73,11 +73,11 @@ def _vm_name(value: Any, _what: str) -> str:
 
 
 def _stem(value: Any, what: str) -> str:
-    return check_file_stem(value, what)
+    return check_file_stem(text(value, what), what)
 
 
 def _stem_or_none(value: Any, what: str) -> str:
-    return check_file_stem(value, what) if text(value, what) else ""
+    return _stem(value, what) if text(value, what) else ""
 
 
 def _disk(value: Any, what: str) -> DiskSpec:

@@ -5,15 +5,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
-from typing import Any
+from typing import Any, Callable
+
+from ansible.module_utils.common.validation import (
+    check_type_bool,
+    check_type_dict,
+    check_type_int,
+    check_type_list,
+    check_type_str,
+)
 
 from ..core.model.errors import invalid
 from ..core.model.fleet_spec import FleetSpec
 from ..core.model.vm_spec import STATES, VmSpec
 from .checks import mapping, no_repeats
 from .convert import vm_spec
-from .vm_options import STATE_ALIASES
+from .vm_options import STATE_ALIASES, VM_OPTIONS
 
 FLEET_OPTIONS: dict[str, dict[str, Any]] = {
     "vms": {"type": "list", "elements": "dict", "required": True},
@@ -67,5 +76,31 @@ def _vms(entries: Any, defaults: Mapping[str, Any]) -> tuple[VmSpec, ...]:
 
 
 def _given(options: Mapping[str, Any]) -> dict[str, Any]:
-    """An option that is None counts as left out."""
-    return {key: value for key, value in options.items() if value is not None}
+    """The options of a VM, each in the type in which `ablestack_vm` gets it; one that is None counts as left out."""
+    return _read_all({key: value for key, value in options.items() if value is not None}, VM_OPTIONS)
+
+
+def _read_all(values: Mapping[str, Any], options: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    return {key: _read(value, options.get(key, {})) for key, value in values.items()}
+
+
+def _read(value: Any, option: Mapping[str, Any]) -> Any:
+    """As Ansible converts it; what it cannot convert stays as it is, for the checks: their errors show no secret."""
+    kind = option.get("type")
+    # other data as a text would be Python's spelling of it
+    if kind in _CONVERSIONS and not (kind == "str" and isinstance(value, (list, tuple, Mapping))):
+        with suppress(TypeError, ValueError, OverflowError):
+            value = _CONVERSIONS[kind](value)
+    if kind == "list" and isinstance(value, list):
+        entry = {"type": option["elements"], "options": option.get("options", {})}
+        return [_read(item, entry) for item in value]
+    return _read_all(value, option["options"]) if isinstance(value, Mapping) and option.get("options") else value
+
+
+_CONVERSIONS: Mapping[str, Callable[[Any], Any]] = {
+    "bool": check_type_bool,
+    "dict": check_type_dict,
+    "int": check_type_int,
+    "list": check_type_list,
+    "str": check_type_str,
+}

@@ -27,12 +27,15 @@ module = AnsibleModule(
     {**texts, "catalog": {"type": "dict"}, "labels": {"type": "dict"}, "timeout": {"type": "int"},
      "force_after_timeout": {"type": "bool"}, "name": {"type": "raw"}, "id": {"type": "raw"}},
     mutually_exclusive=[("uri", "catalog")],
+    supports_check_mode=True,
 )
 file = os.environ["STATE"]
 with open(file) as content:
     state = json.load(content)
 given = {name: value for name, value in module.params.items() if value is not None}
 state["calls"].append(given)
+if given.get("state") == "reverted" and module.check_mode:
+    module.fail_json(msg="there is no such snapshot")
 state["labels"] = given.get("labels", state["labels"])
 with open(file, "w") as content:
     json.dump(state, content)
@@ -69,7 +72,7 @@ class Site:
         done = self.folder / "done"
         return len(done.read_text().splitlines()) if done.exists() else 0
 
-    def run(self, maintenance: Any = "2025-06", ok: bool = True) -> str:
+    def run(self, maintenance: Any = "2025-06", ok: bool = True, words: tuple[str, ...] = ()) -> str:
         """Plays the role; the state is what it was after the last time, without its calls."""
         told = {
             "safe_maintenance_id": maintenance,
@@ -97,8 +100,8 @@ class Site:
             "STATE": str(state),
         }
         boot = json.dumps({"__safe_maintenance_boot": f"cat {self.folder}/boot"})
-        words = ["ansible-playbook", "-i", "vm1,", "-e", boot, str(self.folder / "book.yml")]
-        done = subprocess.run(words, env=env, cwd=self.folder, capture_output=True, text=True, check=False)
+        command = ["ansible-playbook", "-i", "vm1,", "-e", boot, str(self.folder / "book.yml"), *words]
+        done = subprocess.run(command, env=env, cwd=self.folder, capture_output=True, text=True, check=False)
         assert (done.returncode == 0) is ok, done.stdout + done.stderr
         self.state = json.loads(state.read_text())
         return done.stdout
@@ -137,3 +140,38 @@ def test_a_guest_that_is_restarted_during_its_health_check_is_not_healthy(site: 
     site.health(f"echo second > {site.folder}/boot")
     assert "was restarted during the health check" in site.run(ok=False)
     assert site.asked == ["stopped", "reverted", "started", "absent"]
+
+
+CANNOT_HOLD = """
+- name: Ask the service
+  ansible.builtin.command: echo ready
+  register: asked
+- name: See that it answers
+  ansible.builtin.assert:
+    that: asked.stdout | default('') == 'ready'
+"""
+
+
+def test_check_mode_predicts_the_maintenance_without_its_health_check(site: Site) -> None:
+    (site.folder / "health.yml").write_text(CANNOT_HOLD)
+    site.run(words=("--check",))
+    assert (site.worked, site.asked) == (0, ["absent"])
+    assert site.state["labels"] == {"maintenance": "2025-06"}
+    site.state["labels"] = {}
+    site.run()
+    assert (site.worked, site.asked) == (1, ["absent"])
+
+
+def test_work_that_fails_in_check_mode_is_the_reason_that_is_given(site: Site) -> None:
+    (site.folder / "work.yml").write_text(CANNOT_HOLD)
+    told = " ".join(site.run(ok=False, words=("--check",)).split())
+    assert "'vm1' would be as it was before maintenance '2025-06': task 'See that it answers' failed" in told
+    assert site.asked == ["absent"]
+
+
+@pytest.mark.parametrize(("retry", "worked"), [("false", 1), ("true", 2)])
+def test_it_is_tried_again_where_that_is_said_on_the_command_line(site: Site, retry: str, worked: int) -> None:
+    site.health("exit 1")
+    site.run(ok=False)
+    site.run(ok=False, words=("-e", f"safe_maintenance_retry={retry}"))
+    assert site.worked == worked

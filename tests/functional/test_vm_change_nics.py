@@ -8,7 +8,9 @@ import pytest
 from functional.test_vm_change import DEFAULT, LAN, MAC, VM, apply, outcome_of, site
 
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.errors import AblestackError, Code
-from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.vm_spec import NicSpec
+from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.vm_spec import NicSpec, VmSpec
+from ansible_collections.ablestack.kvm.plugins.module_utils.core.usecase.vm import apply_vm
+from support.memory_calls import Killed
 
 AUTO, NINTH = NicSpec("lan", ip="auto"), NicSpec("lan", ip="10.10.10.9")
 
@@ -75,3 +77,33 @@ def test_a_new_nic_has_a_mac_of_its_own_each_time_the_same() -> None:
     assert not apply(world, name="web1", networks=networks).changed
     apply(world, name="web1", networks=(LAN, DEFAULT))
     assert [nic["mac"] for nic in apply(world, name="web1", networks=networks).result["vm"]["nics"]] == first
+
+
+def test_new_nics_of_one_task_have_macs_of_their_own() -> None:
+    world = site()
+    apply(world, **{**VM, "networks": (NicSpec("lan"),)})
+    lan = NicSpec("lan")
+    second = apply(world, name="web1", networks=(lan, lan)).result["vm"]["nics"][1]["mac"]
+    apply(world, name="web1", networks=(NicSpec("lan", mac=second),))
+    # the MAC that the second NIC of a network would get is the first one's
+    nics = apply(world, name="web1", networks=(lan, lan, lan)).result["vm"]["nics"]
+    assert len({nic["mac"] for nic in nics}) == 3
+    assert nics[0]["mac"] == second
+    assert not apply(world, name="web1", networks=(lan, lan, lan)).changed
+
+
+def test_an_address_that_a_killed_run_reserved_for_another_nic_is_free() -> None:
+    world = site()
+    lan = NicSpec("lan")
+    apply(world, **{**VM, "networks": (lan, lan)}, start=False)
+    controller = world.controller()
+    controller.hosts["kvm01"].fail_at("reserve", Killed(), "after")
+    with pytest.raises(Killed), controller.infrastructure as infrastructure:
+        apply_vm(infrastructure, VmSpec(name="web1", networks=(NINTH, lan), wait="none"))
+    assert [row.ip for row in world.state.networks["lan"].facts.reservations] == ["10.10.10.9"]
+    done = apply(world, name="web1", networks=(lan, NINTH))
+    assert [nic["ip"] for nic in done.result["vm"]["nics"]] == ["", "10.10.10.9"]
+    assert not apply(world, name="web1", networks=(lan, NINTH)).changed
+    both = (NicSpec("lan", ip="10.10.10.60"), NINTH)
+    fixed = {nic["mac"]: nic["ip"] for nic in apply(world, name="web1", networks=both).result["vm"]["nics"]}
+    assert {row.mac: row.ip for row in world.state.networks["lan"].facts.reservations} == fixed

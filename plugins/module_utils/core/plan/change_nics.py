@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from ipaddress import ip_interface
 from typing import Callable
@@ -30,11 +29,12 @@ _BRIDGED = ("e1000", "rtl8139", "vmxnet3")
 
 @dataclass(frozen=True)
 class NicMatch:
-    """A wanted NIC, and the one of the VM's that it is; `ip` is the fixed address that one has."""
+    """A wanted NIC, and the one of the VM's that it is; `ip` is the fixed address of that one, `mac` is a new one's."""
 
     spec: NicSpec
     have: NicConfig | None = None
     ip: str = ""
+    mac: str = ""
 
     @property
     def moves(self) -> bool:
@@ -96,8 +96,10 @@ def change_nics(request: VmRequest, vm: VmFacts, edits: Edits) -> None:
     if wanted is UNSET:
         return
     matches, gone = match_nics(wanted, vm)
+    matches = _with_macs(vm, matches)
     own = {nic.mac: nic for nic in edits.record.nics}
     plans = [_planned(request, vm, match, position, matches, edits) for position, match in enumerate(matches)]
+    edits.first[:0] = _forgotten(matches, edits)
     for nic in gone:
         edits.changes.append(Change(f"networks.{nic.network}", _told(nic.mac, own), None, LIVE))
         _release(request, nic.mac, own, edits)
@@ -147,8 +149,7 @@ def _plugged(
     request: VmRequest, vm: VmFacts, match: NicMatch, position: int, matches: list[NicMatch], edits: Edits
 ) -> NicPlan:
     spec = match.spec
-    mac = spec.mac or _new_mac(vm, spec.network, position, matches)
-    planned = _on_network(request, vm, spec, mac, position, matches)
+    planned = _on_network(request, vm, spec, match.mac, position, matches)
     after = {"mac": planned.config.mac, "ip": planned.record.ip}
     edits.changes.append(Change(f"networks.{spec.network}", None, after, _plug(vm, planned.config.model)))
     _reserve(planned, edits)
@@ -194,6 +195,17 @@ def _on_network(
             if match.ip and not match.moves:
                 taken[address_key(match.spec.network, match.ip)] = vm.name
     return plan_nic(spec, network, mac, vm.name, taken)
+
+
+def _forgotten(matches: list[NicMatch], edits: Edits) -> list[Release]:
+    """Reservations that a killed run may have made for NICs whose record does not know: they would be in the way."""
+    reserved = {(step.network, step.reservation.mac) for step in edits.first if isinstance(step, Reserve)}
+    present = [match.have for match in matches if match.have and not match.ip]
+    return [
+        Release(nic.network, nic.mac)
+        for nic in present
+        if any(network == nic.network and mac != nic.mac for network, mac in reserved)
+    ]
 
 
 def _reserve(planned: NicPlan, edits: Edits) -> None:
@@ -247,15 +259,26 @@ def _with_nics(config: VmConfig, wanted: list[NicConfig], keep_order: bool) -> V
     return altered(config, nics=nics)
 
 
-def _new_mac(vm: VmFacts, network: str, position: int, matches: Iterable[NicMatch]) -> str:
+def _with_macs(vm: VmFacts, matches: list[NicMatch]) -> list[NicMatch]:
+    """New NICs with the MACs that they get."""
+    used = {nic.mac for nic in present_nics(vm)} | {match.spec.mac for match in matches}
+    found = list(matches)
+    for position, match in enumerate(matches):
+        if match.have is None:
+            twins = sum(other.spec.network == match.spec.network for other in matches[:position])
+            mac = match.spec.mac or _new_mac(vm.id, match.spec.network, twins, used)
+            found[position] = replace(match, mac=mac)
+            used.add(mac)
+    return found
+
+
+def _new_mac(vm_id: str, network: str, twins: int, used: set[str]) -> str:
     """The same MAC for the same wish, so that a killed run's reservation and NIC are found again.
 
     Unicast and locally administered, as the random ones of a deploy; the VM's id makes it as unlikely to clash.
     """
-    twins = sum(match.spec.network == network for match in list(matches)[:position])
-    used = {nic.mac for nic in present_nics(vm)}
     while True:
-        digest = hashlib.sha256(f"{vm.id}/{network}/{twins}".encode()).digest()
+        digest = hashlib.sha256(f"{vm_id}/{network}/{twins}".encode()).digest()
         mac = "52:54:" + ":".join(f"{byte:02x}" for byte in digest[:4])
         if mac not in used:
             return mac

@@ -85,5 +85,5 @@ class StandIns:
         python = f"ansible_python_interpreter={sys.executable}"
         command = ["ansible-playbook", "-i", "localhost,", "-c", "local", playbook, "-e", python, *words]
         done = subprocess.run(command, env=env, cwd=self.folder, capture_output=True, text=True, check=False)
-        noted = [json.loads(line) for line in calls.read_text().splitlines()]
-        return Ran(done.returncode, done.stdout + done.stderr, [(name, given) for name, given in noted])
+        noted = (json.loads(line) for line in calls.read_text().splitlines())
+        return Ran(done.returncode, done.stdout + done.stderr, [(call[0], call[1]) for call in noted])

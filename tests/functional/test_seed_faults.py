@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -86,3 +87,18 @@ def test_a_start_that_nothing_is_wrong_with_looks_for_no_seed(monkeypatch: pytes
     vm("web1", **OFF).run(world.controller())
     monkeypatch.setattr(MemoryHost, "volume", lambda *_arguments: pytest.fail("a volume was looked for"))
     assert vm("web1", state="started").run(world.controller()).result["vm"]["state"] == "Running"
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("nth", range(1, 12))
+def test_a_spare_that_is_all_there_is_survives_another_kill(nth: int, when: str) -> None:
+    world = killed("delete_volume", 2, "after")
+    controller = world.controller()
+    controller.hosts["kvm01"].fail_at(nth, Killed(), when)
+    with suppress(Killed):
+        vm("web1", networks=["lan"]).run(controller)  # which needs the user data of before
+    for domain in world.state.domains.values():
+        domain.holds.clear()
+    vm("web1", state="started").run(world.controller())
+    (seed,) = (content for name, content in seeds(world).items() if name.endswith(".iso"))
+    assert read_seed(seed).user_data == "after"

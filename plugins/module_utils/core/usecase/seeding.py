@@ -36,6 +36,8 @@ def write_seed(host: Host, step: WriteSeed) -> None:
         _make(host, step.pool, step.volume, build_seed(step.content))
         return
     spare = _spare(step.volume)
+    if host.volume(step.pool, step.volume) is None:
+        _take_over(host, step.pool, step.volume)  # a spare that is all there is must not be deleted for a new one
     old = _sorted_keys(_present(host, step.pool, (spare, step.volume)), step.pair_keys)
     kept = {nic.mac: nic for nic in old.nics if nic.mac in step.keep_nics}
     content = replace(step.content, nics=tuple(kept.get(nic.mac, nic) for nic in step.content.nics))
@@ -60,13 +62,18 @@ def _restored(host: Host, vm_id: str) -> bool:
     ref = host.domain(vm_id)
     vm = host.vm(ref) if ref else None
     seed = vm.record.disk("seed") if vm and vm.record else None
-    if seed is None or host.volume(seed.pool, seed.volume) or not host.volume(seed.pool, _spare(seed.volume)):
+    return bool(seed and not host.volume(seed.pool, seed.volume) and _take_over(host, seed.pool, seed.volume))
+
+
+def _take_over(host: Host, pool: str, volume: str) -> bool:
+    """Makes the spare the seed, which is gone; false where there is no spare, or only a part of one."""
+    if host.volume(pool, _spare(volume)) is None:
         return False
-    image = b"".join(host.download(seed.pool, _spare(seed.volume)))
-    whole = _whole(image) is not None
-    if whole:
-        _replace(host, seed.pool, seed.volume, image)
-    return whole
+    image = b"".join(host.download(pool, _spare(volume)))
+    if _whole(image) is None:
+        return False
+    _replace(host, pool, volume, image)
+    return True
 
 
 def _spare(volume: str) -> str:

@@ -107,3 +107,20 @@ def test_an_address_that_a_killed_run_reserved_for_another_nic_is_free() -> None
     both = (NicSpec("lan", ip="10.10.10.60"), NINTH)
     fixed = {nic["mac"]: nic["ip"] for nic in apply(world, name="web1", networks=both).result["vm"]["nics"]}
     assert {row.mac: row.ip for row in world.state.networks["lan"].facts.reservations} == fixed
+
+
+def test_what_a_killed_run_reserved_for_a_nic_that_never_came_is_given_back() -> None:
+    world = site()
+    apply(world, **{**VM, "networks": (DEFAULT,)}, start=False)
+    controller = world.controller()
+    controller.hosts["kvm01"].fail_at("reserve", Killed(), "after")
+    with pytest.raises(Killed), controller.infrastructure as infrastructure:
+        apply_vm(infrastructure, VmSpec(name="web1", networks=(DEFAULT, NINTH), wait="none"))
+    given = "52:54:00:00:00:77"
+    networks = (DEFAULT, NicSpec("lan", ip="10.10.10.9", mac=given))
+    predicted, done = (
+        apply(world, check=True, name="web1", networks=networks),
+        apply(world, name="web1", networks=networks),
+    )
+    assert predicted.after == done.after
+    assert [(row.mac, row.ip) for row in world.state.networks["lan"].facts.reservations] == [(given, "10.10.10.9")]

@@ -23,6 +23,8 @@ from .request import VmRequest
 from .steps import Release, Reserve
 
 _Suits = Callable[[NicSpec, NicConfig], bool]
+_MANY = 32
+"""NICs of one network that a VM is taken to have at the most."""
 _BRIDGED = ("e1000", "rtl8139", "vmxnet3")
 """The models that libvirt puts behind a bridge to PCI before PCI Express, which a guest has from its start or not."""
 
@@ -99,7 +101,7 @@ def change_nics(request: VmRequest, vm: VmFacts, edits: Edits) -> None:
     matches = _with_macs(vm, matches)
     own = {nic.mac: nic for nic in edits.record.nics}
     plans = [_planned(request, vm, match, position, matches, edits) for position, match in enumerate(matches)]
-    edits.first[:0] = _forgotten(matches, edits)
+    edits.first[:0] = _forgotten(request, vm, matches, edits)
     for nic in gone:
         edits.changes.append(Change(f"networks.{nic.network}", _told(nic.mac, own), None, LIVE))
         _release(request, nic.mac, own, edits)
@@ -187,7 +189,8 @@ def _on_network(
     """The NIC as its network has it; what the VM itself, or a killed run for it, holds there is free."""
     site = home_of(request)
     network = site.networks[spec.network]
-    network = replace(network, reservations=tuple(row for row in network.reservations if row.mac != mac))
+    free = _never_came(vm, spec.network) | {mac}
+    network = replace(network, reservations=tuple(row for row in network.reservations if row.mac not in free))
     taken = dict(site.addresses_taken)
     for other, match in enumerate(matches):
         if other != position and match.have is not None:
@@ -197,15 +200,27 @@ def _on_network(
     return plan_nic(spec, network, mac, vm.name, taken)
 
 
-def _forgotten(matches: list[NicMatch], edits: Edits) -> list[Release]:
-    """Reservations that a killed run may have made for NICs whose record does not know: they would be in the way."""
+def _forgotten(request: VmRequest, vm: VmFacts, matches: list[NicMatch], edits: Edits) -> list[Release]:
+    """Reservations that a killed run may have made, and the record does not know: they would be in the way.
+
+    For NICs that are there without an address, and for new ones that never came.
+    """
     reserved = {(step.network, step.reservation.mac) for step in edits.first if isinstance(step, Reserve)}
-    present = [match.have for match in matches if match.have and not match.ip]
-    return [
-        Release(nic.network, nic.mac)
-        for nic in present
-        if any(network == nic.network and mac != nic.mac for network, mac in reserved)
+    present = [(match.have.network, match.have.mac) for match in matches if match.have and not match.ip]
+    never = [
+        (name, row.mac)
+        for name in sorted({name for name, _mac in reserved})
+        for row in home_of(request).networks[name].reservations
+        if row.mac in _never_came(vm, name) and (name, row.mac) not in reserved
     ]
+    others = {name: {mac for network, mac in reserved if network == name} for name, _mac in reserved}
+    return [Release(name, mac) for name, mac in (*present, *never) if others.get(name, set()) - {mac}]
+
+
+def _never_came(vm: VmFacts, network: str) -> set[str]:
+    """The MACs that a killed run would have given to new NICs of this network."""
+    present = {nic.mac for nic in present_nics(vm)}
+    return {_new_mac(vm.id, network, twins, present) for twins in range(_MANY)}
 
 
 def _reserve(planned: NicPlan, edits: Edits) -> None:

@@ -270,8 +270,8 @@ def test_a_vlan_joins_and_parts_vms(clean_lab: Lab, tasks: Tasks) -> None:
 def test_a_running_guest_goes_from_one_bridge_to_another(clean_lab: Lab, tasks: Tasks) -> None:
     """Live, between Linux bridges; which NIC is the default one the guest learns when it next boots."""
     for bridge, address in (("east0", "10.71.0.1/24"), ("west0", "10.72.0.1/24")):
-        script = f"ip link add {bridge} type bridge && ip addr add {address} dev {bridge} && ip link set {bridge} up"
-        clean_lab.host("h1", "sh", "-c", script)
+        script = f"ip link show {bridge} || ip link add {bridge} type bridge; ip addr replace {address} dev {bridge}"
+        clean_lab.host("h1", "sh", "-ec", f"{script}; ip link set {bridge} up")
     shared = {"type": "shared"}
     thrice(
         tasks,

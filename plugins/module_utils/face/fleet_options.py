@@ -87,6 +87,8 @@ def _read_all(values: Mapping[str, Any], options: Mapping[str, Mapping[str, Any]
 def _read(value: Any, option: Mapping[str, Any]) -> Any:
     """As Ansible converts it; what it cannot convert stays as it is, for the checks: their errors show no secret."""
     kind = option.get("type")
+    if type(value) is _PLAIN.get(str(kind)):
+        return value
     # other data as a text would be Python's spelling of it
     if kind in _CONVERSIONS and not (kind == "str" and isinstance(value, (list, tuple, Mapping))):
         with suppress(TypeError, ValueError, OverflowError):
@@ -97,6 +99,8 @@ def _read(value: Any, option: Mapping[str, Any]) -> Any:
     return _read_all(value, option["options"]) if isinstance(value, Mapping) and option.get("options") else value
 
 
+_PLAIN: Mapping[str, type] = {"bool": bool, "int": int, "str": str}
+"""What needs no conversion: almost all there is."""
 _CONVERSIONS: Mapping[str, Callable[[Any], Any]] = {
     "bool": check_type_bool,
     "dict": check_type_dict,

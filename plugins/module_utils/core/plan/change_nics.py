@@ -52,12 +52,13 @@ def match_nics(wanted: tuple[NicSpec, ...], vm: VmFacts) -> tuple[list[NicMatch]
     By MAC first, then by network and address, then by network in order; what is given decides before what is left open.
     In order means: the second entry of a network is the VM's second NIC there, whatever addresses they have.
     """
-    left = present_nics(vm)
+    present = present_nics(vm)
+    left = list(present)
     addresses = {nic.mac: nic.ip for nic in (vm.record.nics if vm.record else ())}
     found: dict[int, NicConfig] = {}
 
     def take(suits: _Suits) -> None:
-        for position, spec in enumerate(wanted):
+        for position, spec in enumerate(wanted) if len(found) < len(wanted) else ():
             if position in found:
                 continue
             nic = next((nic for nic in left if suits(spec, nic)), None)
@@ -71,7 +72,7 @@ def match_nics(wanted: tuple[NicSpec, ...], vm: VmFacts) -> tuple[list[NicMatch]
             not spec.mac and bool(spec.ip) and (spec.network, _plain(spec.ip)) == (nic.network, addresses.get(nic.mac))
         )
     )
-    for position, nic in in_place(wanted, present_nics(vm)).items():
+    for position, nic in in_place(wanted, present).items():
         spec = wanted[position]
         if position not in found and nic in left and not spec.mac and not spec.ip:
             found[position] = nic
@@ -206,6 +207,8 @@ def _forgotten(request: VmRequest, vm: VmFacts, matches: list[NicMatch], edits: 
     For NICs that are there without an address, and for new ones that never came.
     """
     reserved = {(step.network, step.reservation.mac) for step in edits.first if isinstance(step, Reserve)}
+    if not reserved:
+        return []
     present = [(match.have.network, match.have.mac) for match in matches if match.have and not match.ip]
     never = [
         (name, row.mac)

@@ -90,6 +90,8 @@ def keep_addresses(nics: tuple[NicSpec, ...], own: tuple[NicRecord, ...]) -> tup
     """The same with the address that a NIC has already wherever any is wanted: that of the NIC at its place, or of one
     that no other entry means.
     """
+    if all(nic.ip != AUTO for nic in nics):
+        return nics
     present = [one for one in own if one.mac not in {nic.mac for nic in nics if nic.mac}]
     by_mac = {one.mac: one for one in own}
     named = {(nic.network, nic.ip.partition("/")[0]) for nic in nics}

@@ -87,7 +87,8 @@ def _read_all(values: Mapping[str, Any], options: Mapping[str, Mapping[str, Any]
 def _read(value: Any, option: Mapping[str, Any]) -> Any:
     """As Ansible converts it; what it cannot convert stays as it is, for the checks: their errors show no secret."""
     kind = option.get("type")
-    if type(value) is _PLAIN.get(str(kind)):
+    plain = _PLAIN.get(str(kind))
+    if plain and isinstance(value, plain) and not (plain is int and isinstance(value, bool)):
         return value
     # other data as a text would be Python's spelling of it
     if kind in _CONVERSIONS and not (kind == "str" and isinstance(value, (list, tuple, Mapping))):

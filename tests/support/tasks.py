@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from typing import Any, Callable
 
+from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.errors import AblestackError
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.outcome import Outcome
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.usecase.expunge import expunge_due
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.usecase.fleet import apply_fleet
@@ -28,7 +29,7 @@ from ansible_collections.ablestack.kvm.plugins.module_utils.face.snapshot_option
 from ansible_collections.ablestack.kvm.plugins.module_utils.face.template_options import template_spec
 from ansible_collections.ablestack.kvm.plugins.module_utils.face.volume_options import volume_spec
 
-from .worlds import Controller
+from .worlds import Controller, World
 
 Options = dict[str, Any]
 
@@ -61,6 +62,22 @@ class Task:
         """As the module does it; raises AblestackError."""
         with controller.infrastructure as infrastructure:
             return _RUN[self.module](infrastructure, self.options)
+
+
+def refused(world: World, task: Task) -> AblestackError:
+    """The error of a task that is refused, in check mode and in a run alike, with nothing written."""
+    errors = []
+    for check in (True, False):
+        controller = world.controller(check)
+        try:
+            task.run(controller)
+        except AblestackError as error:
+            errors.append(error)
+        else:
+            raise AssertionError(f"{task} is not refused where check is {check}")
+        assert controller.writes == []
+    assert errors[0].code is errors[1].code
+    return errors[1]
 
 
 def vm(name: str = "", **options: Any) -> Task:

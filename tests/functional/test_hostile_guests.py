@@ -19,6 +19,7 @@ from ansible_collections.ablestack.kvm.plugins.module_utils.core.hypervisor impo
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.hypervisor.guest_answer import Answer
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.hypervisor.libvirt_devices import AGENT_TIME
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.hypervisor.libvirt_power import AGENT_RESPONSE
+from ansible_collections.ablestack.kvm.plugins.module_utils.core.hypervisor.libvirt_snapshots import FREEZE_RESPONSE
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.errors import AblestackError, Code
 from support.hostile import JSON
 from support.test_driver import driver_host
@@ -147,6 +148,7 @@ def test_whatever_an_agent_says(
     refused_or_done(agent, 2, lambda: host.agent_run(THEIRS, ("cat", "/proc/net/tcp"), 0))
     refused_or_done(agent, 2 * 3 + 1, lambda: host.agent_run(THEIRS, ("cat", "/proc/net/tcp"), 3))
     refused_or_done(agent, 2 * AGENT_RESPONSE, lambda: host.agent(THEIRS))
+    refused_or_done(agent, 2 * FREEZE_RESPONSE, lambda: host.agent(THEIRS, patient=True))
     refused_or_done(agent, 2 * AGENT_TIME, lambda: host._online_memory(THEIRS))
     refused_or_done(agent, COMMAND, lambda: shell.run(("id",), b"in"))
     refused_or_done(agent, COMMAND + A_FILE, lambda: shell.write("/tmp/x", [b"content", b"more of it"]))

@@ -109,6 +109,16 @@ def test_a_guest_is_frozen_where_its_agent_can_and_never_left_so() -> None:
     assert snap(world, "s5", quiesce="true").result["snapshot"]["quiesced"] is False
 
 
+def test_a_slow_agent_has_the_time_to_say_that_it_can_freeze() -> None:
+    """A guest under load would else be kept as after a power cut, and `auto` would not say why."""
+    world = make_web()
+    guest = the_domain(world).guest
+    guest.agent = "slow"
+    assert snap(world, "s1").result["snapshot"]["quiesced"] is True
+    assert snap(world, "s2", quiesce="true").result["snapshot"]["quiesced"] is True
+    assert guest.freezes == 2
+
+
 def test_a_restore_brings_processors_memory_and_offering_back() -> None:
     world = make_web(start=False)
     snap(world, "small")

@@ -277,9 +277,20 @@ def test_the_life_of_a_guest(host: Any, vm: VmConfig, clean_lab: Lab) -> None:
     assert host.reboot(ID, 120)
     assert read(host).power is Power.RUNNING
     wait_for(lambda: host.agent_ping(ID, 2), 120, "the agent")
+    an_agent_that_is_slow(host)
     an_agent_that_hangs(host, found, clean_lab)
     assert host.shutdown(ID, 120)
     assert read(host).power is Power.OFF
+
+
+def an_agent_that_is_slow(host: Any) -> None:
+    """It is stopped for as long as a loaded guest may need: who is about to freeze it waits that long."""
+    stall = "sleep 1; killall -STOP qemu-ga; sleep 6; killall -CONT qemu-ga"
+    host.agent_run(ID, ("/bin/sh", "-c", f"({stall}) >/dev/null 2>&1 &"), 20)
+    wait_for(lambda: not host.agent_ping(ID, 1), 60, "the agent to stall")
+    agent = host.agent(ID, patient=True)
+    assert agent is not None
+    assert agent.freezes
 
 
 def an_agent_that_hangs(host: Any, found: VmFacts, lab: Lab) -> None:

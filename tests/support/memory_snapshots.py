@@ -75,13 +75,14 @@ class MemorySnapshots(Calls):
     def snapshot_facts(self, vm_id: str) -> tuple[SnapshotFacts, ...]:
         return tuple(kept.facts for kept in self._domain(vm_id).kept)
 
-    def agent(self, vm_id: str) -> Agent | None:
-        return None if self.read_only else self._ask_agent(vm_id)
+    def agent(self, vm_id: str, patient: bool = False) -> Agent | None:
+        return None if self.read_only else self._ask_agent(vm_id, patient)
 
     @reads
-    def _ask_agent(self, vm_id: str) -> Agent | None:
+    def _ask_agent(self, vm_id: str, patient: bool) -> Agent | None:
         domain = self._domain(vm_id)
-        if domain.power is not Power.RUNNING or domain.guest.agent != "present":
+        answers = ("present", "slow") if patient else ("present",)
+        if domain.power is not Power.RUNNING or domain.guest.agent not in answers:
             return None
         return Agent(domain.guest.agent_version, domain.guest.frozen)
 
@@ -101,7 +102,7 @@ class MemorySnapshots(Calls):
     ) -> None:
         domain = self._domain(vm_id)
         if quiesce:
-            if domain.guest.agent != "present" or domain.guest.frozen:
+            if domain.guest.agent not in ("present", "slow") or domain.guest.frozen:
                 raise AblestackError(Code.AGENT_UNAVAILABLE, "the guest cannot be frozen")
             domain.guest.freezes += 1
             domain.guest.frozen = True

@@ -44,7 +44,7 @@ def qcow2_bytes(size: int, payload: bytes = b"", backing: str = "") -> bytes:
 
 @dataclass
 class Guest:
-    """How the system inside behaves: `agent` is present, hung or absent; `answers` are exit code and output."""
+    """How the system inside behaves: `agent` is present, slow, hung or absent; `answers` are exit code and output."""
 
     agent: str = "present"
     agent_version: str = "7.2.0"

@@ -37,7 +37,10 @@ from .libvirt_storage import LibvirtStorage
 from .translate import code_of, libvirt
 
 FREEZE_RESPONSE = 10
-"""Seconds a guest may take to freeze: it writes out what it still holds. The usual limit returns afterwards."""
+"""Seconds a guest may take to freeze: it writes out what it still holds. The usual limit returns afterwards.
+
+So long may it take, too, to say whether it can: one under load would else be kept as after a power cut.
+"""
 THAW_PATIENCE = 20.0
 """Seconds in which a guest that was asked to freeze and did not answer is seen to be thawed."""
 JOB_PATIENCE = 300.0
@@ -56,12 +59,14 @@ class LibvirtSnapshots(LibvirtGuests, LibvirtStorage):
             found = [read_snapshot(handle.getXMLDesc(0), current) for handle in handles]
         return tuple(sorted(found, key=lambda snapshot: snapshot.created))
 
-    def agent(self, vm_id: str) -> Agent | None:
+    def agent(self, vm_id: str, patient: bool = False) -> Agent | None:
         if self.read_only:
             return None  # it is asked by writing to it
+        seconds = FREEZE_RESPONSE if patient else AGENT_RESPONSE
         try:
-            info = self._agent(vm_id, {"execute": "guest-info"}, AGENT_RESPONSE)
-            status = self._agent(vm_id, {"execute": "guest-fsfreeze-status"}, AGENT_RESPONSE)
+            with self._answering_within(vm_id, seconds):
+                info = self._agent(vm_id, {"execute": "guest-info"}, seconds)
+                status = self._agent(vm_id, {"execute": "guest-fsfreeze-status"}, seconds)
             commands = {row.text("name"): row.flag("enabled") for row in info.rows("supported_commands")}
             version = "".join(filter(str.isprintable, info.text("version")))[:40]
         except AblestackError as error:
@@ -93,22 +98,33 @@ class LibvirtSnapshots(LibvirtGuests, LibvirtStorage):
             if not quiesce:
                 domain.snapshotCreateXML(text, flags)
                 return
-            with self._freezing(vm_id):
+            with self._answering_within(vm_id, FREEZE_RESPONSE), self._seen_thawed(vm_id):
                 # libvirt's daemon freezes and thaws: that ends well even where this process dies meanwhile
                 domain.snapshotCreateXML(text, flags | libvirt.VIR_DOMAIN_SNAPSHOT_CREATE_QUIESCE)
 
     @contextmanager
-    def _freezing(self, vm_id: str) -> Iterator[None]:
+    def _answering_within(self, vm_id: str, seconds: int) -> Iterator[None]:
+        """The agent gets this long meanwhile, for libvirt's own handshake before each call as well."""
+        self._bound_agent(vm_id)
+        if seconds == AGENT_RESPONSE:
+            yield
+            return
         domain = self._domain(vm_id)
-        domain.agentSetResponseTimeout(FREEZE_RESPONSE, 0)
+        with suppress(libvirt.libvirtError):  # not every driver has agents
+            domain.agentSetResponseTimeout(seconds, 0)
+        try:
+            yield
+        finally:
+            with suppress(libvirt.libvirtError):
+                domain.agentSetResponseTimeout(AGENT_RESPONSE, 0)
+
+    @contextmanager
+    def _seen_thawed(self, vm_id: str) -> Iterator[None]:
         try:
             yield
         except libvirt.libvirtError:
             self._see_thawed(vm_id)
             raise
-        finally:
-            with suppress(libvirt.libvirtError):
-                domain.agentSetResponseTimeout(AGENT_RESPONSE, 0)
 
     def _see_thawed(self, vm_id: str) -> None:
         """A guest that took longer than we wait freezes after all, and then nobody thaws it but we."""

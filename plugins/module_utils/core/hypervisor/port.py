@@ -237,8 +237,11 @@ class Snapshots(Protocol):
     def snapshot_facts(self, vm_id: str) -> tuple[SnapshotFacts, ...]:
         """All of a domain's snapshots, oldest first, whoever made them: a round trip each."""
 
-    def agent(self, vm_id: str) -> Agent | None:
-        """What the guest's agent says of itself; None where none answers in time, or the connection is read-only."""
+    def agent(self, vm_id: str, patient: bool = False) -> Agent | None:
+        """What the guest's agent says of itself; None where none answers in time, or the connection is read-only.
+
+        `patient` gives it as long as the freeze would have: a guest under load is slow to answer, not without agent.
+        """
 
     def thaw(self, vm_id: str) -> None:
         """Thaws the guest's file systems; thawed already is fine."""

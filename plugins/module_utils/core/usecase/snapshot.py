@@ -17,7 +17,7 @@ from ..model.errors import AblestackError, Code
 from ..model.migration import half_moved
 from ..model.outcome import Outcome
 from ..model.plan_parts import Plan
-from ..model.snapshot import SnapshotSpec, SnapshotWorld
+from ..model.snapshot import SnapshotFacts, SnapshotSpec, SnapshotWorld
 from ..model.snapshot_view import diff_view, snapshot_view, snapshot_views, tree_text
 from ..model.values import time_text
 from ..model.vm import Phase, VmFacts
@@ -118,8 +118,14 @@ def _read(host: Host, vm: VmFacts, spec: SnapshotSpec) -> SnapshotWorld:
     snapshots = host.snapshot_facts(vm.id)
     restoring = spec.state == "reverted" and not vm.is_active
     disks = read_disks(host, vm, snapshots, look_inside=restoring)
-    agent = host.agent(vm.id) if vm.is_active and spec.state != "reverted" else None
+    agent = host.agent(vm.id, _freezes(spec, snapshots)) if vm.is_active and spec.state != "reverted" else None
     return SnapshotWorld(vm, snapshots, disks, agent)
+
+
+def _freezes(spec: SnapshotSpec, snapshots: tuple[SnapshotFacts, ...]) -> bool:
+    """Whether the guest would be frozen for this task if it can be."""
+    taken = any(snapshot.name == spec.name for snapshot in snapshots)
+    return spec.state == "present" and not taken and not spec.memory and spec.quiesce != "false"
 
 
 def _clean_up(infra: Infrastructure, host: Host, vm_id: str) -> None:

@@ -137,7 +137,7 @@ def hanging(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
         return found
 
     monkeypatch.setattr(MemoryHost, "addresses", addresses_of)
-    monkeypatch.setattr(addresses, "AGENT_SECONDS", 0.3)
+    monkeypatch.setattr(addresses, "AGENT_SECONDS", 3.0)
     yield end
     end.set()
 

@@ -84,7 +84,7 @@ def test_redirects_are_followed_to_web_servers_only(web: Web, world: World, tmp_
 
 
 def test_failures_of_the_server(web: Web, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(download, "STALL", 0.2)
+    monkeypatch.setattr(download, "STALL", 2.0)
     ended = threading.Event()
     cases = {
         web.error("/nothing", 404): ("NotFound", "404"),

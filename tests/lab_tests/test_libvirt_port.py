@@ -250,8 +250,9 @@ def test_the_life_of_a_guest(host: Any, vm: VmConfig, clean_lab: Lab) -> None:
     assert (found.power, found.record, found.live.record) == (Power.RUNNING, record, record)
 
     wait_for(lambda: host.agent_ping(ID, 2), 120, "the agent")
+    wait_for(lambda: host.addresses(found, ("lease",)), 60, "the lease")
     (leased,) = host.addresses(found, ("lease",))[MAC]
-    assert host.addresses(found, ("agent",)) == {MAC: (leased,)}
+    wait_for(lambda: host.addresses(found, ("agent",)) == {MAC: (leased,)}, 60, "the agent to tell the address")
     assert [lease.ip for lease in host.leases("default") if lease.mac == MAC] == [leased]
     wanting = replace(record, nics=(NicRecord(MAC, "default", "10.1.2.3"),))
     asked = replace(found, config=replace(found.config, record=wanting))
@@ -283,11 +284,18 @@ def test_the_life_of_a_guest(host: Any, vm: VmConfig, clean_lab: Lab) -> None:
     assert read(host).power is Power.OFF
 
 
+def stop_agent(host: Any, then: str = ":") -> None:
+    """The guest says when it has done so; `then` is what it does afterwards."""
+    console = host.console_tail(ID)
+    job = f"sleep 1; killall -STOP qemu-ga; echo agent stopped >/dev/console; {then}"
+    host.agent_run(ID, ("/bin/sh", "-c", f"({job}) >/dev/null 2>&1 &"), 20)
+    wait_for(lambda: any("agent stopped" in line for line in console.lines()), 60, "the agent to be stopped")
+    console.close()
+
+
 def an_agent_that_is_slow(host: Any) -> None:
     """It is stopped for as long as a loaded guest may need: who is about to freeze it waits that long."""
-    stall = "sleep 1; killall -STOP qemu-ga; sleep 6; killall -CONT qemu-ga"
-    host.agent_run(ID, ("/bin/sh", "-c", f"({stall}) >/dev/null 2>&1 &"), 20)
-    wait_for(lambda: not host.agent_ping(ID, 1), 60, "the agent to stall")
+    stop_agent(host, "sleep 6; killall -CONT qemu-ga")
     agent = host.agent(ID, patient=True)
     assert agent is not None
     assert agent.freezes
@@ -295,8 +303,8 @@ def an_agent_that_is_slow(host: Any) -> None:
 
 def an_agent_that_hangs(host: Any, found: VmFacts, lab: Lab) -> None:
     """It is stopped in the middle of its life; without a limit the first caller would wait for ever, and all others."""
-    host.agent_run(ID, ("/bin/sh", "-c", "(sleep 1; killall -STOP qemu-ga) >/dev/null 2>&1 &"), 20)
-    wait_for(lambda: not host.agent_ping(ID, 2), 60, "the agent to hang")
+    stop_agent(host)
+    assert host.agent_ping(ID, 2) is False
     assert host.addresses(found, ("agent",)) == {}
     other = open_host(HostSpec("h1", lab.uri("h1")))
     assert other.agent_ping(ID, 2) is False

@@ -137,7 +137,7 @@ def main() -> None:
 
     MemoryHost.addresses = addresses_of
     if any(domain.guest.agent == "hung" for state in site.world.states.values() for domain in state.domains.values()):
-        addresses.AGENT_SECONDS = 0.3
+        addresses.AGENT_SECONDS = 3.0
     warnings: list[str] = []
     Display.warning = lambda _self, text, *_more, **_others: warnings.append(str(text))
     Display.error_as_warning = lambda _self, msg, exception, **_others: warnings.extend(said(exception))

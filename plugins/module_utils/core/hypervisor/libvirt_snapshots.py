@@ -41,6 +41,8 @@ FREEZE_RESPONSE = 10
 
 So long may it take, too, to say whether it can: one under load would else be kept as after a power cut.
 """
+_SYNC = 5
+"""Seconds after which libvirt gives up its own handshake with an agent that missed a call, whatever it is told."""
 THAW_PATIENCE = 20.0
 """Seconds in which a guest that was asked to freeze and did not answer is seen to be thawed."""
 JOB_PATIENCE = 300.0
@@ -62,11 +64,16 @@ class LibvirtSnapshots(LibvirtGuests, LibvirtStorage):
     def agent(self, vm_id: str, patient: bool = False) -> Agent | None:
         if self.read_only:
             return None  # it is asked by writing to it
-        seconds = FREEZE_RESPONSE if patient else AGENT_RESPONSE
+        if not patient:
+            return self._agent_within(vm_id, AGENT_RESPONSE)
+        with self._answering_within(vm_id, _SYNC):  # where none is connected, libvirt says so at once
+            tries = (self._agent_within(vm_id, _SYNC) for _try in range(FREEZE_RESPONSE // _SYNC))
+            return next(filter(None, tries), None)
+
+    def _agent_within(self, vm_id: str, seconds: int) -> Agent | None:
         try:
-            with self._answering_within(vm_id, seconds):
-                info = self._agent(vm_id, {"execute": "guest-info"}, seconds)
-                status = self._agent(vm_id, {"execute": "guest-fsfreeze-status"}, seconds)
+            info = self._agent(vm_id, {"execute": "guest-info"}, seconds)
+            status = self._agent(vm_id, {"execute": "guest-fsfreeze-status"}, seconds)
             commands = {row.text("name"): row.flag("enabled") for row in info.rows("supported_commands")}
             version = "".join(filter(str.isprintable, info.text("version")))[:40]
         except AblestackError as error:
@@ -104,11 +111,8 @@ class LibvirtSnapshots(LibvirtGuests, LibvirtStorage):
 
     @contextmanager
     def _answering_within(self, vm_id: str, seconds: int) -> Iterator[None]:
-        """The agent gets this long meanwhile, for libvirt's own handshake before each call as well."""
-        self._bound_agent(vm_id)
-        if seconds == AGENT_RESPONSE:
-            yield
-            return
+        """The agent gets this long meanwhile for what libvirt asks by itself, such as its handshake before a call."""
+        self._bound_agent(vm_id)  # else the first call would set the usual limit again
         domain = self._domain(vm_id)
         with suppress(libvirt.libvirtError):  # not every driver has agents
             domain.agentSetResponseTimeout(seconds, 0)

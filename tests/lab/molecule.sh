@@ -40,6 +40,8 @@ export ABLESTACK_CATALOG=$WORK/catalog.yml
 export ABLESTACK_TEST_KVM_HOSTS=$WORK/hosts.yml ABLESTACK_TEST_KEY=$LAB_KEY ABLESTACK_TEST_SSH_ARGS="-F $LAB_SSH_CONFIG -J h1"
 # Molecule keeps its state apart for each run, and takes the collection from where we say.
 export XDG_CACHE_HOME=$WORK/cache ANSIBLE_HOME=$WORK/ansible NO_COLOR=1
+# To connect includes the exchange of keys, which takes a guest in software emulation seconds.
+export ANSIBLE_TIMEOUT=60
 unset ANSIBLE_CONFIG
 
 guest() { # IMAGE MEMORY USER

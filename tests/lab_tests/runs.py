@@ -66,6 +66,8 @@ def environment(records: Path, more: dict[str, str] | None = None) -> dict[str, 
         ANSIBLE_LOCALHOST_WARNING="false",
         ANSIBLE_RETRY_FILES_ENABLED="false",
         ANSIBLE_PIPELINING="true",
+        # To connect includes the exchange of keys, which takes a guest in software emulation seconds.
+        ANSIBLE_TIMEOUT="60",
         # The machine's own settings stay out; the collection comes from ANSIBLE_COLLECTIONS_PATH (tests/conftest.py).
         ANSIBLE_CONFIG=str(HERE / "plugins" / "ansible.cfg"),
     )
@@ -83,7 +85,7 @@ def run_playbook(
     env: dict[str, str] | None = None,
     arguments: tuple[str, ...] = (),
     within: tuple[str, ...] = (),
-    timeout: float = 600,
+    timeout: float = 1500,
     ok: bool | None = True,
 ) -> Run:
     """

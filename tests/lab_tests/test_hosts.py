@@ -72,7 +72,7 @@ def on_controller(lab: Lab, *words: str) -> subprocess.CompletedProcess[str]:
     """Runs a command on the controller, with Ansible's environment."""
     env = runs.environment(lab.run / "records", {"ABLESTACK_LAB": str(lab.folder)})
     command = [str(SCRIPTS / "lab.sh"), "ctl", *words]
-    return subprocess.run(command, env=env, capture_output=True, text=True, timeout=120, check=False)
+    return subprocess.run(command, env=env, capture_output=True, text=True, timeout=600, check=False)
 
 
 def domains(lab: Lab, hosts: tuple[str, ...] = HOSTS) -> dict[str, set[str]]:
@@ -186,7 +186,7 @@ def test_two_controllers_that_want_one_name_on_two_hosts_make_one_vm(
         command = [str(SCRIPTS / "lab.sh"), "ctl", sys.executable, str(Path(racing.__file__)), json.dumps(job)]
         env = runs.environment(tmp_path / "records", {"ABLESTACK_LAB": str(site.folder)})
         racers.append(subprocess.Popen(command, env=env, stdout=subprocess.PIPE, text=True))
-    told = [racer.communicate(timeout=120)[0].strip() for racer in racers]
+    told = [racer.communicate(timeout=600)[0].strip() for racer in racers]
     assert sorted(told) == ["Conflict", "done"]
     winner, loser = ("h1", "h3") if told[0] == "done" else ("h3", "h1")
     after = domains(site)
@@ -201,11 +201,11 @@ def test_a_daemon_that_dies_in_the_middle_fails_only_its_own_vms(site: Lab, modu
     vms = [{"name": name, "host": HOSTS[number % 3]} for number, name in enumerate(names)]
     # The host's own process is quick enough to end the daemon between two of its VMs.
     script = "until ls /etc/libvirt/qemu/f*.xml; do sleep 0.01; done; kill -9 $(pidof libvirtd)"
-    command = [str(SCRIPTS / "lab.sh"), "host", "h2", "timeout", "120", "sh", "-c", script]
+    command = [str(SCRIPTS / "lab.sh"), "host", "h2", "timeout", "600", "sh", "-c", script]
     env = {**os.environ, "ABLESTACK_LAB": str(site.folder)}
     with subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as killer:
         failed = module("ablestack_vm_fleet", {"vms": vms, "defaults": VM}, ok=False)
-        assert killer.wait(10) == 0
+        assert killer.wait(60) == 0
     rows = {row["name"]: row for row in failed["results"]}
     lost = {name for name, row in rows.items() if row["failed"]}
     assert lost
@@ -215,7 +215,7 @@ def test_a_daemon_that_dies_in_the_middle_fails_only_its_own_vms(site: Lab, modu
     assert failed["summary"]["made"] == len(names) - len(lost)
 
     site.host("h2", "sh", "-c", "libvirtd -d -l")
-    wait_for(lambda: site.host("h2", "virsh", "uri", check=False).returncode == 0, 30, "the daemon of h2")
+    wait_for(lambda: site.host("h2", "virsh", "uri", check=False).returncode == 0, 120, "the daemon of h2")
     # What was said to be done is there.
     found = domains(site)
     assert {name for name, row in rows.items() if not row["failed"]} <= set().union(*found.values())
@@ -258,7 +258,7 @@ def test_running_vms_move_to_the_newer_release_and_not_where_they_would_not_run(
     run("vm", {"name": "up", "host": "h1", **guest})
     moved = run("vm_migrate", {"name": "up", "host": "h3"})
     assert (moved["vm"]["host"], moved["vm"]["state"]) == ("h3", "Running")
-    site.wait_agent("h3", "up")
+    site.wait_agent("h3", "up", 180)
     run("vm", {"name": "new", "host": "h3", **VM, "start": True})
     assert "host 'h1' cannot run VM 'new' as it is now" in refused("new")
     assert "machine" in refused("new")

@@ -14,7 +14,7 @@ from lab_tests.lab import SCRIPTS, Lab, command
 def test_a_role_is_tried_in_a_vm(clean_lab: Lab) -> None:
     collections = os.environ["ANSIBLE_COLLECTIONS_PATH"]
     environment = {"ABLESTACK_LAB": str(clean_lab.folder), "ANSIBLE_COLLECTIONS_PATH": collections}
-    done = command(str(SCRIPTS / "molecule.sh"), "default", timeout=600, **environment)
+    done = command(str(SCRIPTS / "molecule.sh"), "default", timeout=1500, **environment)
     assert "molecule: default: ok" in done.stdout
     with closing(clean_lab.connect()) as connection:
         assert connection.listAllDomains() == []

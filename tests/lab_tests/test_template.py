@@ -344,13 +344,13 @@ def test_two_at_once_make_one_copy(site: Lab, catalog: dict[str, Any], large: Pa
     for hosts, folder in (([first, first], POOL), (shared, "/srv/shared")):
         options = {"name": "both", "src": str(large), "format": "raw"}
         processes = [start([host], large.parent, **options) for host in hosts]
-        answers = [process.communicate(timeout=120) for process in processes]
+        answers = [process.communicate(timeout=600) for process in processes]
         assert [process.returncode for process in processes] == [0, 0], answers
         results = [json.loads(out) for out, _err in answers]
         assert [result["template"]["state"] for result in results] == ["Ready", "Ready"]
         assert sum(result["uploads"] for result in results) == 1
         assert content_of(site, "tmpl-both.raw", folder=folder) == digest(large.read_bytes())
         gone = [start([host], large.parent, name="both", state="absent") for host in hosts]
-        answers = [process.communicate(timeout=120) for process in gone]
+        answers = [process.communicate(timeout=600) for process in gone]
         assert [process.returncode for process in gone] == [0, 0], answers
         assert files(site, folder=folder) == {}

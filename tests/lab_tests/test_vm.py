@@ -43,7 +43,7 @@ def catalog(clean_lab: Lab) -> dict[str, Any]:
     return clean_lab.catalog(
         compute_offerings={"tiny": {"cpu": 1, "memory": 96}, "free": {"custom": True}},
         ssh_key_pairs={"lab": clean_lab.public_key},
-        settings={"cpu_overprovisioning": 20, "stop_timeout": 60},
+        settings={"cpu_overprovisioning": 20, "stop_timeout": 180},
     )
 
 
@@ -147,7 +147,7 @@ def test_a_vm_whose_memory_its_host_has_saved_goes_on_from_it_or_is_destroyed(cl
         assert "memory of VM 'asleep' is saved" in failed["msg"]
     vm(name="asleep", labels={"tier": "front"})
     thrice(vm, name="asleep", state="started")
-    clean_lab.wait_ssh(address)  # its network needs a moment
+    clean_lab.wait_ssh(address, 180)  # its network needs a moment
     assert boot_id(clean_lab, address) == first
     with closing(clean_lab.connect("h1")) as connection:
         assert "front" in connection.lookupByName("asleep").XMLDesc(0)

@@ -82,8 +82,10 @@ def at_step(monkeypatch: pytest.MonkeyPatch, number: int, action: Callable[[], N
 
 
 def restart_daemon(lab: Lab) -> None:
-    lab.host("h1", "sh", "-c", "kill -9 $(cat /run/libvirtd.pid); sleep 0.1; libvirtd -d -l")
-    wait_for(lambda: lab.host("h1", "virsh", "version", check=False).returncode == 0, 30, "libvirtd")
+    # The next one refuses to start while this one, which takes its time to die, holds the lock of their file.
+    dead = "while kill -0 $pid 2>/dev/null; do sleep 0.05; done"
+    lab.host("h1", "sh", "-c", f"pid=$(cat /run/libvirtd.pid); kill -9 $pid; {dead}; libvirtd -d -l")
+    wait_for(lambda: lab.host("h1", "virsh", "version", check=False).returncode == 0, 120, "libvirtd")
 
 
 def drop_connections(_lab: Lab) -> None:

@@ -155,7 +155,9 @@ def test_a_snapshot_for_which_there_is_no_room(crowded: Crowded, web1: dict[str,
 
 
 def test_a_snapshot_with_memory_for_which_there_is_no_room(crowded: Crowded, web1: dict[str, Any]) -> None:
-    crowded.run(vm(**{**web1, "start": True}))
+    crowded.run(vm(**{**web1, "start": True, "wait": "agent", "wait_timeout": 300}))
+    # A guest that has still something to write is paused where there is no room for it.
+    assert crowded.lab.guest_run("h1", "web1", "sync")[0] == 0
     crowded.leave(64)
     with pytest.raises(AblestackError) as error:
         crowded.run(snapshot("m1", memory=True))

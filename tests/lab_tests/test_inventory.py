@@ -19,8 +19,10 @@ from lab_tests import runs
 from lab_tests.lab import Lab, wait_for
 from lab_tests.runs import Run
 
+from ansible_collections.ablestack.kvm.plugins.module_utils.core.hypervisor import libvirt_power
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.hypervisor.connection import open_host
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.catalog_reader import read_catalog
+from ansible_collections.ablestack.kvm.plugins.module_utils.core.usecase import addresses as address_sources
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.usecase.infrastructure import Infrastructure
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.usecase.inventory import Selection, list_inventory
 
@@ -108,7 +110,7 @@ def listed(source: Callable[..., Path], tmp_path: Path) -> Listed:
             env=runs.environment(tmp_path / "records", {"ANSIBLE_INVENTORY_ANY_UNPARSED_IS_FAILED": "true"}),
             capture_output=True,
             text=True,
-            timeout=60,  # an agent that hangs must not hang us
+            timeout=300,  # an agent that hangs must not hang us
             check=False,
         )
         assert (done.returncode == 0) is ok, done.stderr
@@ -150,17 +152,36 @@ def test_all_states_and_other_peoples_domains(listed: Listed) -> None:
     assert set(narrow["ablestack"]["hosts"]) == {"spare", "gone"}
 
 
+def listed_here(lab: Lab, *sources: str) -> dict[str, str]:
+    """The addresses that the inventory finds, in this process."""
+    with Infrastructure(read_catalog(catalog_of(lab)), open_host) as infrastructure:
+        found = list_inventory(infrastructure, Selection(sources=sources))
+    return {vm["name"]: vm["address"] for vm in found.result["vms"]}
+
+
 def test_an_agent_that_hangs_costs_only_its_own_answer(site: Lab, listed: Listed) -> None:
     leases = addresses(listed(address_sources=["lease"])[0])
-    assert addresses(listed(address_sources=["agent"])[0]) == leases
+    for name in leases:  # one that has missed a call, as it booted, is given five seconds by libvirt whatever we say
+        site.wait_agent(GUESTS[name]["host"], name, 180)
+    with pytest.MonkeyPatch.context() as patch:  # all are asked and all answer, however busy this machine is
+        patch.setattr(libvirt_power, "AGENT_RESPONSE", 120)
+        patch.setattr(address_sources, "AGENT_SECONDS", 130)
+        assert listed_here(site, "agent") == leases
     stop = ("kill", "-STOP", "$(pidof qemu-ga)")
     site.ssh(leases["web1"], *stop, via="h1")
+
+    def others_told() -> bool:
+        """All but that one: in its two seconds, for which a guest may be too busy."""
+        found = addresses(listed(address_sources=["agent"])[0])
+        assert found.pop("web1") == ""
+        return found == {name: address for name, address in leases.items() if name != "web1"}
+
     try:
-        assert addresses(listed(address_sources=["agent"])[0]) == {**leases, "web1": ""}
+        wait_for(others_told, 180, "the agents that do not hang")
         assert addresses(listed(address_sources=["agent", "lease"])[0]) == leases
     finally:
         site.ssh(leases["web1"], "kill", "-CONT", "$(pidof qemu-ga)", via="h1")
-        site.wait_agent("h1", "web1")
+        site.wait_agent("h1", "web1", 180)
 
 
 @pytest.fixture
@@ -176,22 +197,23 @@ def crowd(site: Lab, run_module: Callable[..., Any]) -> Iterator[list[str]]:
 
 
 def test_an_agent_that_hangs_among_many_costs_three_seconds_at_most(site: Lab, crowd: list[str]) -> None:
-    wanted = Selection(sources=("agent", "lease"))
-
     def listing() -> tuple[float, dict[str, str]]:
         began = time.monotonic()
-        with Infrastructure(read_catalog(catalog_of(site)), open_host) as infrastructure:
-            found = list_inventory(infrastructure, wanted)
-        return time.monotonic() - began, {vm["name"]: vm["address"] for vm in found.result["vms"]}
+        found = listed_here(site, "agent", "lease")
+        return time.monotonic() - began, found
 
-    well = [listing() for _round in range(3)]
-    where = well[0][1]
+    _seconds, where = listing()
     assert set(where) == {*GUESTS, *crowd}
     assert all(where.values())
-    site.ssh(where[crowd[0]], "kill", "-STOP", "$(pidof qemu-ga)", via="h1")
-    hung = [listing() for _round in range(3)]
-    assert [addresses for _seconds, addresses in hung] == [where] * 3
-    # the limit is the issue's; the quickest of each, for the machine may be busy
+    well, hung = [], []
+    for _round in range(5):
+        well.append(listing())
+        site.ssh(where[crowd[0]], "kill", "-STOP", "$(pidof qemu-ga)", via="h1")
+        hung.append(listing())
+        site.ssh(where[crowd[0]], "kill", "-CONT", "$(pidof qemu-ga)", via="h1")
+        site.wait_agent("h1", crowd[0], 180)
+    assert [addresses for _seconds, addresses in well + hung] == [where] * 10
+    # the limit is the issue's; the quickest of each, in turns, for the machine may be busy at times
     assert min(hung)[0] - min(well)[0] <= 3
 
 
@@ -245,7 +267,7 @@ guest.close()
     (tmp_path / "program.py").write_text(program, encoding="utf-8")
     done = subprocess.run(
         [sys.executable, str(tmp_path / "program.py"), site.uri("h1"), str(tmp_path)],
-        env=runs.environment(tmp_path / "records"), capture_output=True, text=True, timeout=120, check=False,
+        env=runs.environment(tmp_path / "records"), capture_output=True, text=True, timeout=600, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert done.stdout == "0 -rw-------\nfrom stdin\n1 100000\n\n"
@@ -281,7 +303,7 @@ def test_maintenance_takes_back_what_fails_its_health_check(
     first = maintain()
     assert {task.host for task in first.failed} == {"web2"}, first.output
     assert "is as it was before maintenance '2025-06'" in first.failed[-1].result["msg"]
-    site.wait_ssh(where["web2"], via="h2")
+    site.wait_ssh(where["web2"], 180, via="h2")
     assert {name: state(name) for name in GUESTS} == {"web1": "new", "web2": "old", "db1": "new"}
     variables = listed()[0]["_meta"]["hostvars"]
     assert {name: host["ablestack_snapshots"] for name, host in variables.items()} == {name: [] for name in GUESTS}
@@ -311,4 +333,4 @@ def test_a_cache_hit_asks_no_host_and_a_dead_host_is_a_warning(site: Lab, listed
         assert "h3" in listed(ok=False, strict=True)[1]
     finally:
         site.script("start", "h3")
-        wait_for(lambda: "h3" in site.hosts, 30, "h3")
+        wait_for(lambda: "h3" in site.hosts, 120, "h3")

@@ -23,12 +23,12 @@ SECRETS = {
     "other": f"#cloud-config\npassword: {SECRET}-changed\n",
     # it prints what it was given for as long as anybody waits
     "loud": "#cloud-config\nruncmd:\n"
-    f"  - (for n in $(seq 90); do echo {SECRET} >/dev/ttyS0; sleep 1; done) >/dev/null 2>&1 &\n",
+    f"  - (for n in $(seq 600); do echo {SECRET} >/dev/ttyS0; sleep 1; done) >/dev/null 2>&1 &\n",
     "key": f"-----BEGIN OPENSSH PRIVATE KEY-----\n{SECRET}\n-----END OPENSSH PRIVATE KEY-----",
 }
 
-SILENT = {"networks": ["quiet"], "wait": "ip", "wait_timeout": 45}
-"""Nobody gives it an address there, so the wait fails, and quotes the console."""
+SILENT = {"networks": ["quiet"], "wait": "ip", "wait_timeout": 20}
+"""Nobody gives it an address there, so the wait fails, and quotes the console: where there is an agent it speaks."""
 
 
 @contextmanager
@@ -66,6 +66,7 @@ def tasks(catalog: dict[str, Any], image: str, folder: Path) -> list[dict[str, A
     quiet = {**common, "start": False, "wait": "none"}
     vm = {"catalog": catalog, "name": "s1", **quiet, "user_data": data}
     fleet = [{"name": "s2", "user_data": data}, {"name": "s3", "user_data": key}]
+    s4 = {**vm, **SILENT, "name": "s4", "user_data": loud, "start": True}
     modules: list[tuple[str, dict[str, Any], bool]] = [
         ("ablestack_template", {"catalog": catalog, "name": "tiny", "format": "qcow2", "src": image}, True),
         ("ablestack_vm", {**vm, "start": True, "wait": "running"}, True),
@@ -77,7 +78,8 @@ def tasks(catalog: dict[str, Any], image: str, folder: Path) -> list[dict[str, A
         ("ablestack_vm_fleet", {"catalog": catalog, "vms": fleet, "defaults": {"user_data": data, "x": 1}}, False),
         ("ablestack_vm_info", {"catalog": catalog}, True),
         ("ablestack_network", {"catalog": catalog, "name": "quiet", "type": "l2"}, True),
-        ("ablestack_vm", {**vm, **SILENT, "name": "s4", "user_data": loud, "start": True}, False),
+        ("ablestack_vm", {**s4, "wait": "agent", "wait_timeout": 300}, True),
+        ("ablestack_vm", s4, False),
     ]
     return [
         {"name": f"{at} {module}", f"ablestack.kvm.{module}": options, "ignore_errors": not done}

@@ -10,13 +10,14 @@ from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pycdlib
 import pytest
 from lab_tests.lab import Lab, wait_for
 
 Run = Callable[..., dict[str, Any]]
-GUEST = {"template": "tiny", "networks": ["default"], "ssh_key_pairs": ["lab"], "wait": "agent", "wait_timeout": 120}
+GUEST = {"template": "tiny", "networks": ["default"], "ssh_key_pairs": ["lab"], "wait": "agent", "wait_timeout": 300}
 NO_DHCP = (
     "<network><name>quiet</name><forward mode='nat'/><bridge name='quiet0'/>"
     "<ip address='10.66.0.1' netmask='255.255.255.0'/></network>"
@@ -82,14 +83,14 @@ def impacts(result: dict[str, Any]) -> dict[str, str]:
 def inside(lab: Lab, name: str, script: str) -> str:
     """What a shell script writes in the guest."""
     words = {"path": "/bin/sh", "arg": ["-c", script], "capture-output": True}
-    pid = lab.agent("h1", name, "guest-exec", timeout=20, **words)["pid"]
+    pid = lab.agent("h1", name, "guest-exec", timeout=60, **words)["pid"]
     status: dict[str, Any] = {}
 
     def exited() -> bool:
-        status.update(lab.agent("h1", name, "guest-exec-status", timeout=20, pid=pid))
+        status.update(lab.agent("h1", name, "guest-exec-status", timeout=60, pid=pid))
         return bool(status["exited"])
 
-    wait_for(exited, 60, f"'{script}' in {name}")
+    wait_for(exited, 180, f"'{script}' in {name}")
     return base64.b64decode(status.get("out-data", "")).decode("utf-8", "replace")
 
 
@@ -109,7 +110,7 @@ def test_a_running_guest_is_changed_in_every_way(clean_lab: Lab, images: None, t
     done = thrice(name="g1", data_disks=[disk], networks=["default", "default"])
     assert impacts(done) == {"data_disks.data": "live", "networks.default": "live"}
     mac = done["vm"]["nics"][1]["mac"]
-    wait_for(lambda: mac in inside(lab, "g1", "cat /sys/class/net/*/address"), 20, "the NIC in the guest")
+    wait_for(lambda: mac in inside(lab, "g1", "cat /sys/class/net/*/address"), 90, "the NIC in the guest")
 
     # disks, CPU and memory grow, and the guest sees it
     memory = memory_of(lab, "g1")
@@ -119,9 +120,10 @@ def test_a_running_guest_is_changed_in_every_way(clean_lab: Lab, images: None, t
     )  # fmt: skip
     assert set(impacts(done).values()) == {"live"}
     assert not done["restart_required"]
-    assert inside(lab, "g1", "cat /sys/block/vda/size /sys/block/vdb/size").split() == ["4194304", "262144"]
-    assert memory_of(lab, "g1") >= memory + 250
-    wait_for(lambda: inside(lab, "g1", "cat /sys/devices/system/cpu/online").strip() == "0-1", 20, "the second CPU")
+    sizes, wanted = "cat /sys/block/vda/size /sys/block/vdb/size", ["4194304", "262144"]
+    wait_for(lambda: inside(lab, "g1", sizes).split() == wanted, 60, "the sizes of the disks")
+    wait_for(lambda: memory_of(lab, "g1") >= memory + 250, 60, "the memory")
+    wait_for(lambda: inside(lab, "g1", "cat /sys/devices/system/cpu/online").strip() == "0-1", 90, "the second CPU")
     # its host counts what it has, and not the room that is left
     (host,) = task("ablestack_host_info")["hosts"]
     assert (host["cpu"]["used"], host["memory"]["used"]) == (2, 448)
@@ -195,8 +197,8 @@ def test_a_reinstalled_vm_begins_anew_and_a_late_guest_says_what_it_said_last(
     # nobody gives it an address there, and it says something all the time
     quiet = {**GUEST, "networks": ["quiet"]}
     made = task(name="r1", cpu=1, memory=96, root_disk_size="2GiB", **quiet)["vm"]
-    inside(lab, "r1", "(for n in $(seq 60); do echo last words > /dev/ttyS0; sleep 1; done) > /dev/null 2>&1 &")
-    late = task(name="r1", wait="ip", wait_timeout=5, ok=False)
+    inside(lab, "r1", "(for n in $(seq 600); do echo last words > /dev/ttyS0; sleep 1; done) > /dev/null 2>&1 &")
+    late = task(name="r1", wait="ip", wait_timeout=20, ok=False)
     assert late["error"]["code"] == "Timeout"
     assert "last words" in late["msg"]
     assert late["error"]["details"]["console"][-1] == "last words"
@@ -223,6 +225,14 @@ def boot_code(text: str) -> bytes:
     return bytes(code) + bytes(510 - len(code)) + b"\x55\xaa"
 
 
+def hear(lab: Lab, name: str, text: str) -> None:
+    """Waits until the VM writes that to its console, which nobody else reads meanwhile."""
+    with closing(lab.connect()) as connection:
+        console = ElementTree.fromstring(connection.lookupByName(name).XMLDesc()).find("devices/console")
+    assert console is not None
+    lab.host("h1", "timeout", "180", "grep", "-a", "-m", "1", text, console.attrib["tty"])
+
+
 def says(late: dict[str, Any], text: str) -> bool:
     """Whether that was on the console of a VM whose agent, of course, never came."""
     assert late["error"]["code"] == "Timeout", late
@@ -242,6 +252,8 @@ def test_a_vm_from_an_iso_boots_it_until_its_disk_boots(clean_lab: Lab, task: Ru
     options = {
         "name": "i1", "iso": "install", "cpu": 1, "memory": 96, "root_disk_size": "1GiB", "networks": ["default"],
     }  # fmt: skip
+    assert task(**options, wait="running")["changed"]
+    hear(lab, "i1", "booted from the ISO")
     late = task(**options, wait="agent", wait_timeout=15, ok=False)
     assert says(late, "booted from the ISO")
     found = task(**options)
@@ -261,6 +273,8 @@ def test_a_vm_from_an_iso_boots_it_until_its_disk_boots(clean_lab: Lab, task: Ru
         f"printf %s {base64.b64encode(boot_code('booted from the disk')).decode()} | base64 -d > /root/mbr",
     )
     lab.host("h1", "qemu-io", "-c", "write -s /root/mbr 0 512", path)
+    assert task(name="i1", state="started", wait="running")["changed"]
+    hear(lab, "i1", "booted from the disk")
     late = task(name="i1", state="started", wait="agent", wait_timeout=15, ok=False)
     assert says(late, "booted from the disk")
     assert not says(late, "booted from the ISO")
@@ -274,7 +288,7 @@ def test_a_real_cloud_init_does_what_the_seed_says(clean_lab: Lab, images: None,
     user_data = "#cloud-config\nruncmd:\n  - [sh, -c, 'echo ran > /run/by-user-data']\n"
     done = task(
         name="deb1", template="debian", cpu=2, memory=512, networks=[{"name": "quiet", "ip": "10.66.0.10"}],
-        ssh_key_pairs=["lab"], user_data=user_data, wait="cloud_init", wait_timeout=540,
+        ssh_key_pairs=["lab"], user_data=user_data, wait="cloud_init", wait_timeout=1200,
     )  # fmt: skip
     assert done["vm"]["ip_address"] == "10.66.0.10"
     lab.wait_ssh("10.66.0.10", user="debian")

@@ -67,7 +67,7 @@ def _applied(infra: Infrastructure, wanted: SnapshotSpec, vm: VmFacts) -> Outcom
     if plan.steps and not infra.check:
         with holding(host, [world.vm]):
             # the images may be others by now, and the name be taken
-            held = _read(host, world.vm, spec)
+            held = _read(host, world.vm, spec, ask=world.agent is not None)  # a silent one has had its time
             spec = _named(wanted, held)
             plan = _plan(infra, host, spec, held)
             try:
@@ -75,7 +75,7 @@ def _applied(infra: Infrastructure, wanted: SnapshotSpec, vm: VmFacts) -> Outcom
             except AblestackError:
                 _clean_up(infra, host, vm.id)
                 raise
-        after = _read(host, current_vm(host, vm.id), replace(spec, state="absent"))
+        after = _read(host, current_vm(host, vm.id), replace(spec, state="absent"), ask=False)
     result: dict[str, Any] = {
         "snapshot": _shown(after, spec, infra.check and plan.changed),
         "snapshots": snapshot_views(after),
@@ -114,12 +114,12 @@ def _plan(infra: Infrastructure, host: Host, spec: SnapshotSpec, world: Snapshot
     return plan
 
 
-def _read(host: Host, vm: VmFacts, spec: SnapshotSpec) -> SnapshotWorld:
+def _read(host: Host, vm: VmFacts, spec: SnapshotSpec, ask: bool = True) -> SnapshotWorld:
     snapshots = host.snapshot_facts(vm.id)
     restoring = spec.state == "reverted" and not vm.is_active
     disks = read_disks(host, vm, snapshots, look_inside=restoring)
-    agent = host.agent(vm.id, _freezes(spec, snapshots)) if vm.is_active and spec.state != "reverted" else None
-    return SnapshotWorld(vm, snapshots, disks, agent)
+    asked = ask and vm.is_active and spec.state != "reverted"
+    return SnapshotWorld(vm, snapshots, disks, host.agent(vm.id, _freezes(spec, snapshots)) if asked else None)
 
 
 def _freezes(spec: SnapshotSpec, snapshots: tuple[SnapshotFacts, ...]) -> bool:

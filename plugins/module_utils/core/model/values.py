@@ -152,5 +152,7 @@ def later(text: str, seconds: int) -> str:
 
 def altered(item: T, **values: Any) -> T:
     """The dataclass with these values: itself where they are its own, as in most of a fleet, else a copy."""
-    same = all(getattr(item, name) == value for name, value in values.items())
-    return item if same else replace(item, **values)  # type: ignore[type-var]
+    for name, value in values.items():
+        if getattr(item, name) != value:
+            return replace(item, **values)  # type: ignore[type-var]
+    return item

@@ -55,6 +55,8 @@ def match_nics(wanted: tuple[NicSpec, ...], vm: VmFacts) -> tuple[list[NicMatch]
     present = present_nics(vm)
     left = list(present)
     addresses = {nic.mac: nic.ip for nic in (vm.record.nics if vm.record else ())}
+    if len(wanted) == len(present) and all(_is_as_wanted(*pair, addresses) for pair in zip(wanted, present)):
+        return [NicMatch(spec, nic, addresses.get(nic.mac, "")) for spec, nic in zip(wanted, present)], []
     found: dict[int, NicConfig] = {}
 
     def take(suits: _Suits) -> None:
@@ -84,6 +86,12 @@ def match_nics(wanted: tuple[NicSpec, ...], vm: VmFacts) -> tuple[list[NicMatch]
         for position, spec in enumerate(wanted)
     ]
     return matches, left
+
+
+def _is_as_wanted(spec: NicSpec, nic: NicConfig, addresses: dict[str, str]) -> bool:
+    """Nothing that is given speaks against it: where that is so of all in their order, as in most of a fleet, each is."""
+    here = spec.network == nic.network and spec.mac in ("", nic.mac)
+    return here and (not spec.ip or _plain(spec.ip) == addresses.get(nic.mac))
 
 
 def present_nics(vm: VmFacts) -> list[NicConfig]:

@@ -89,7 +89,7 @@ def match_nics(wanted: tuple[NicSpec, ...], vm: VmFacts) -> tuple[list[NicMatch]
 
 
 def _is_as_wanted(spec: NicSpec, nic: NicConfig, addresses: dict[str, str]) -> bool:
-    """Nothing that is given speaks against it: where that is so of all in their order, as in most of a fleet, each is."""
+    """Nothing that is given speaks against it; where that is so of all in their order, each is the one at its place."""
     here = spec.network == nic.network and spec.mac in ("", nic.mac)
     return here and (not spec.ip or _plain(spec.ip) == addresses.get(nic.mac))
 

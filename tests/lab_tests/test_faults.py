@@ -170,7 +170,7 @@ def race(catalog: dict[str, Any], tasks: list[Task]) -> list[str]:
                 assert racer.stdin
                 racer.stdin.write("go\n")
                 racer.stdin.flush()
-            return [racer.communicate(timeout=300)[0].strip() for racer in racers]
+            return [racer.communicate(timeout=900)[0].strip() for racer in racers]
         finally:
             for racer in racers:
                 racer.kill()  # nothing to one that has ended

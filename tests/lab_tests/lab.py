@@ -18,6 +18,8 @@ import yaml
 
 SCRIPTS = Path(__file__).resolve().parent.parent / "lab"
 POOLS = ("default", "local", "shared")
+# An agent that is not there (yet), and one that another call has not let go of.
+NOT_SENT = (libvirt.VIR_ERR_AGENT_UNRESPONSIVE, libvirt.VIR_ERR_OPERATION_TIMEOUT)
 
 
 def default_folder() -> str:
@@ -37,14 +39,14 @@ class Lab:
 
     # ---- the lab itself
 
-    def script(self, *arguments: str, check: bool = True, timeout: float = 300) -> subprocess.CompletedProcess[str]:
+    def script(self, *arguments: str, check: bool = True, timeout: float = 600) -> subprocess.CompletedProcess[str]:
         return command(
             str(SCRIPTS / "lab.sh"), *arguments, check=check, timeout=timeout, ABLESTACK_LAB=str(self.folder)
         )
 
     def up(self, hosts: int, *, debian13: bool = False) -> None:
         """Brings up h1..hN where they are not; the last one with Debian 13's libvirt if `debian13`."""
-        self.script("up", str(hosts), *(["--debian13"] if debian13 else []))
+        self.script("up", str(hosts), *(["--debian13"] if debian13 else []), timeout=1800)  # it may build an image
         self.write_inventory()
 
     @property
@@ -61,7 +63,7 @@ class Lab:
         return libvirt.open(self.uri(host))
 
     def host(
-        self, host: str, *words: str, check: bool = True, timeout: float = 300
+        self, host: str, *words: str, check: bool = True, timeout: float = 600
     ) -> subprocess.CompletedProcess[str]:
         """Runs a command on a host, or on the controller (`ctl`)."""
         return self.script(*(("ctl",) if host == "ctl" else ("host", host)), *words, check=check, timeout=timeout)
@@ -137,30 +139,39 @@ class Lab:
     def guest_run(self, host: str, guest: str, command: str) -> tuple[int, str, str]:
         """Runs a shell command in a guest through its agent: exit code, output, errors."""
         arguments = {"path": "/bin/sh", "arg": ["-c", command], "capture-output": True}
-        pid = self.agent(host, guest, "guest-exec", timeout=10, **arguments)["pid"]
-        while not (status := self.agent(host, guest, "guest-exec-status", timeout=10, pid=pid))["exited"]:
+        pid = self.agent(host, guest, "guest-exec", **arguments)["pid"]
+        while not (status := self.agent(host, guest, "guest-exec-status", pid=pid))["exited"]:
             time.sleep(0.1)
         out, err = (base64.b64decode(status.get(key, "")).decode() for key in ("out-data", "err-data"))
         return status["exitcode"], out, err
 
-    def agent(self, host: str, guest: str, verb: str = "guest-ping", timeout: int = 2, **arguments: Any) -> Any:
+    def agent(self, host: str, guest: str, verb: str = "guest-ping", timeout: int = 60, **arguments: Any) -> Any:
         """Asks the guest agent; libvirt.libvirtError when it does not answer within `timeout` seconds."""
         request = json.dumps({"execute": verb, **({"arguments": arguments} if arguments else {})})
+        end = time.monotonic() + timeout
         with closing(self.connect(host)) as connection:
-            reply = libvirt_qemu.qemuAgentCommand(connection.lookupByName(guest), request, timeout, 0)
-        return json.loads(reply)["return"]
+            domain = connection.lookupByName(guest)
+            domain.agentSetResponseTimeout(timeout, 0)  # the product leaves it at two seconds
+            while True:
+                try:
+                    return json.loads(libvirt_qemu.qemuAgentCommand(domain, request, timeout, 0))["return"]
+                except libvirt.libvirtError as error:
+                    # libvirt's own handshake gives up after five seconds, whatever is set: nothing was sent yet
+                    if error.get_error_code() not in NOT_SENT or time.monotonic() > end:
+                        raise
+                time.sleep(0.2)
 
-    def wait_agent(self, host: str, guest: str, seconds: float = 60) -> None:
+    def wait_agent(self, host: str, guest: str, seconds: float = 180) -> None:
         def answers() -> bool:
             try:
-                self.agent(host, guest)
+                self.agent(host, guest, timeout=5)
             except libvirt.libvirtError:
                 return False
             return True
 
         wait_for(answers, seconds, f"the agent of {guest} on {host}")
 
-    def wait_address(self, host: str, guest: str, seconds: float = 60) -> str:
+    def wait_address(self, host: str, guest: str, seconds: float = 180) -> str:
         """The guest's first IPv4 address, from the leases of its host's networks."""
 
         def addresses() -> list[str]:
@@ -171,10 +182,14 @@ class Lab:
 
         return wait_for(addresses, seconds, f"an address of {guest} on {host}")[0]
 
-    def wait_ssh(self, address: str, seconds: float = 60, **options: Any) -> None:
-        wait_for(
-            lambda: self.ssh(address, "true", check=False, **options).returncode == 0, seconds, f"ssh on {address}"
-        )
+    def wait_ssh(self, address: str, seconds: float = 180, **options: Any) -> None:
+        def answers() -> bool:
+            try:
+                return self.ssh(address, "true", check=False, **options).returncode == 0
+            except subprocess.TimeoutExpired:
+                return False
+
+        wait_for(answers, seconds, f"ssh on {address}")
 
 
 def command(*words: str, check: bool = True, timeout: float = 300, **env: str) -> subprocess.CompletedProcess[str]:

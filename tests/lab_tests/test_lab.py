@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 import libvirt
@@ -28,10 +28,13 @@ def namespaces() -> set[str]:
     return found
 
 
-def namespaces_of(lab: Lab) -> set[str]:
-    """The network and mount namespaces of a lab's controller and hosts."""
+@contextmanager
+def namespaces_of(lab: Lab) -> Iterator[set[str]]:
+    """The network and mount namespaces of a lab's controller and hosts. Meanwhile no others get their numbers."""
     pids = [path.read_text().strip() for path in lab.run.glob("*/pid")]
-    return {os.readlink(f"/proc/{pid}/ns/{kind}") for pid in pids for kind in ("net", "mnt")}
+    with ExitStack() as kept:
+        files = [kept.enter_context(open(f"/proc/{pid}/ns/{kind}", "rb")) for pid in pids for kind in ("net", "mnt")]
+        yield {os.readlink(f"/proc/self/fd/{file.fileno()}") for file in files}
 
 
 def processes_of(folder: Path) -> list[str]:
@@ -139,7 +142,7 @@ def test_guest_obeys_the_power_button(clean_lab: Lab, guest: str) -> None:
     with closing(clean_lab.connect()) as connection:
         domain = connection.lookupByName(guest)
         domain.shutdownFlags(libvirt.VIR_DOMAIN_SHUTDOWN_ACPI_POWER_BTN)
-        wait_for(lambda: not domain.isActive(), 30, "the guest to stop")
+        wait_for(lambda: not domain.isActive(), 120, "the guest to stop")
 
 
 def test_crash_ends_guests_and_start_brings_the_host_back(clean_lab: Lab, guest: str) -> None:
@@ -155,7 +158,7 @@ def test_crash_ends_guests_and_start_brings_the_host_back(clean_lab: Lab, guest:
         lab.connect()
     began = time.monotonic()
     lab.script("start", "h1")
-    assert time.monotonic() - began < 20
+    assert time.monotonic() - began < 60
     with closing(lab.connect()) as connection:
         assert not connection.lookupByName(guest).isActive()
         assert connection.storagePoolLookupByName("default").isActive()
@@ -178,15 +181,14 @@ def test_down_leaves_nothing(second_lab: Lab) -> None:
     lab.up(1)
     with closing(lab.connect()) as connection:
         connection.defineXML(command(str(SCRIPTS / "tinyvm.sh"), "kept", "/srv/default/none.qcow2").stdout)
-    own = namespaces_of(lab)
-    assert len(own) == 4
-    assert own <= namespaces()
-
-    lab.script("down")
-    assert not lab.hosts
-    assert not processes_of(lab.folder)
-    # another lab may come and go at the same time
-    assert not own & namespaces()
+    with namespaces_of(lab) as own:
+        assert len(own) == 4
+        assert own <= namespaces()
+        lab.script("down")
+        assert not lab.hosts
+        assert not processes_of(lab.folder)
+        # another lab may come and go at the same time
+        assert not own & namespaces()
     assert Path("/proc/mounts").read_text() == mounts
 
     lab.up(1)  # what the host had on disk is still there
@@ -222,14 +224,14 @@ BELOW_A_FIRST_PROCESS_THAT_REAPS_NOBODY = """
 {lab} up 1 || exit
 pid=$(cat {run}/h1/pid)
 ssh -F {run}/ssh_config h1 true || exit
-for try in $(seq 100); do
+for try in $(seq 1200); do
   [ -n "$(pgrep --ns $pid --nslist pid -f 'sshd -i')" ] || break
   sleep 0.1
 done
 echo "zombies: $(pgrep --ns $pid --nslist pid --runstates Z)"
-{lab} host h1 sleep 600 &
-for try in $(seq 100); do
-  [ -z "$(pgrep --ns $pid --nslist pid -fx 'sleep 600')" ] || break
+{lab} host h1 sleep 900 &
+for try in $(seq 1200); do
+  [ -z "$(pgrep --ns $pid --nslist pid -fx 'sleep 900')" ] || break
   sleep 0.1
 done
 kill -9 $!
@@ -244,7 +246,7 @@ def test_down_below_a_first_process_that_reaps_nobody(second_lab: Lab) -> None:
     container = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "bash", "-c"]
     said = ""
     with subprocess.Popen(
-        [*container, '(eval "$0") & exec sleep 120 >/dev/null 2>&1', steps],
+        [*container, '(eval "$0") & exec sleep 900 >/dev/null 2>&1', steps],
         env={**os.environ, "ABLESTACK_LAB": str(second_lab.folder)},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Callable
 
 import pytest
-from lab_tests.lab import SCRIPTS, Lab, wait_for
+from lab_tests.lab import SCRIPTS, Lab
 from lab_tests.runs import Run
 
 HERE = Path(__file__).resolve().parent
@@ -105,7 +105,7 @@ class Pings:
     def longest_gap(self) -> int:
         """Ends it; the most answers in a row that are missing between the first and the last."""
         os.killpg(self._process.pid, signal.SIGINT)
-        output, _errors = self._process.communicate(timeout=30)
+        output, _errors = self._process.communicate(timeout=120)
         answered = sorted({int(number) for number in re.findall(r"icmp_seq=(\d+) ttl", output)})
         assert len(answered) > 10, output
         return max(after - before - 1 for before, after in zip(answered, answered[1:]))
@@ -240,7 +240,7 @@ def test_a_vm_takes_its_disks_and_its_tpm_along(apart: Site) -> None:
     assert apart.volumes("h1", "local") == ["vol-m3-data.qcow2"]
     assert set(apart.volumes("h2", "local")) == set(own) - {"vol-m3-data.qcow2"}
     assert (len(apart.state("h1")), len(apart.state("h2"))) == (0, 2)
-    wait_for(lambda: apart.lab.agent("h2", "u1") == {}, 30, "the agent, over there")
+    apart.lab.wait_agent("h2", "u1")
     apart.module("vm", name="u1", state="stopped", forced=True)
     kept = apart.state("h2")
     apart.migrate("u1", "h1", copy_storage=True)

@@ -36,7 +36,7 @@ run_host() { # hN
   /usr/sbin/sshd -f /etc/ssh/sshd_config -E /var/log/libvirt/sshd.log
   virtlogd -d
   libvirtd -d -l
-  wait_for 20 virsh -q -c qemu:///system uri >/dev/null 2>&1
+  wait_for 120 virsh -q -c qemu:///system uri >/dev/null 2>&1
   define_default_network
   define_pool default /srv/default
   define_pool local /srv/local
@@ -71,7 +71,7 @@ own_folders() { # hN
 join_networks() { # hN
   # shellcheck disable=SC2317  # called by wait_for
   has_cables() { ip link show eth0 && ip link show eth1; }
-  wait_for 10 has_cables >/dev/null 2>&1
+  wait_for 120 has_cables >/dev/null 2>&1
   ip addr add "$MGMT.1$(host_number "$1")/24" dev eth0
   ip link set eth0 up
   ip route add default via "$MGMT.1"
@@ -98,7 +98,7 @@ add_openvswitch_bridge() { # BRIDGE
       die "Open vSwitch does not start"
     }
   fi
-  ovs-vsctl --timeout=10 --may-exist add-br "$1" -- set bridge "$1" datapath_type=netdev
+  ovs-vsctl --timeout=120 --may-exist add-br "$1" -- set bridge "$1" datapath_type=netdev
   ip link set "$1" up
 }
 
@@ -152,7 +152,7 @@ define_pool() { # NAME FOLDER
 
 # The daemon starts what is marked autostart at the same time: to find it started meanwhile is no error.
 until_active() { # net|pool NAME
-  wait_for 10 is_active "$1" "$2" || virsh -q "$1-start" "$2"
+  wait_for 120 is_active "$1" "$2" || virsh -q "$1-start" "$2"
 }
 is_active() { # net|pool NAME
   listed() { virsh -q "$1-list" --name | awk -v name="$2" '$1 == name {found = 1} END {exit !found}'; }

@@ -12,14 +12,14 @@ spawn() { # NAME ROLE
     setsid unshare -n -m -u -i -p -f --mount-proc --kill-child bash "$HERE/lab.sh" "$role" "$name" "$RUN" \
     </dev/null >"$RUN/$name/init.log" 2>&1 9<&- &
   parent=$!
-  wait_for 10 pgrep -P "$parent" >"$RUN/$name/pid.new" || die "no namespace for $name: $(cat "$RUN/$name/init.log")"
+  wait_for 60 pgrep -P "$parent" >"$RUN/$name/pid.new" || die "no namespace for $name: $(cat "$RUN/$name/init.log")"
   mv "$RUN/$name/pid.new" "$RUN/$name/pid"
 }
 
 is_ready() { [ -e "$RUN/$1/ready" ]; }
 is_ready_or_dead() { is_ready "$1" || ! alive "$1"; }
 await() { # NAME
-  wait_for 60 is_ready_or_dead "$1" && is_ready "$1" && return
+  wait_for 300 is_ready_or_dead "$1" && is_ready "$1" && return
   cat "$RUN/$1/init.log" >&2
   die "$1 did not come up; above is its log"
 }
@@ -54,7 +54,7 @@ end() { # NAME
   local p
   p=$(pid "$1") || return 0
   kill -9 "$p" 2>/dev/null || true
-  wait_for 20 is_gone "$p" || die "$1 (process $p) does not end"
+  wait_for 120 is_gone "$p" || die "$1 (process $p) does not end"
   rm -f "$RUN/$1/ready" "$RUN/$1/pid"
 }
 # Where the machine's first process reaps nobody (in many a container it is a `sleep` or a `tail`), whatever came in from

@@ -3,7 +3,7 @@
 """A task on a snapshot in a process of its own, which kills itself soon after it has begun a call of the host.
 
 The job has the task's options, `catalog`, and either `kill` and `delay` (the call, seconds), or neither: then it says
-that it is ready, and begins when it is sent a line.
+that it is ready, and begins when it is sent a line; it then waits for others as long as a busy machine needs.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ importlib.import_module("conftest")  # finds the collection
 def main(job: dict[str, Any]) -> None:
     from ansible_collections.ablestack.kvm.plugins.module_utils.core.hypervisor.connection import open_host
     from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.catalog_reader import read_catalog
+    from ansible_collections.ablestack.kvm.plugins.module_utils.core.usecase import holding, snapshot
     from ansible_collections.ablestack.kvm.plugins.module_utils.core.usecase.infrastructure import Infrastructure
     from ansible_collections.ablestack.kvm.plugins.module_utils.core.usecase.snapshot import apply_snapshot
     from ansible_collections.ablestack.kvm.plugins.module_utils.face.snapshot_options import snapshot_spec
@@ -45,6 +46,7 @@ def main(job: dict[str, Any]) -> None:
 
     with Infrastructure(read_catalog(job.pop("catalog")), opened) as infrastructure:
         if not call:
+            snapshot._PATIENCE = holding._PATIENCE = 300.0
             infrastructure.host(infrastructure.catalog.hosts[0].name)
             print("ready", flush=True)
             sys.stdin.readline()

@@ -216,12 +216,14 @@ def test_a_running_guest_is_frozen_for_a_moment_and_keeps_its_content(
         "(while :; do dd if=/dev/zero of=/root/load bs=64k count=32 conv=fsync; done) >/dev/null 2>&1 & "
         "echo $! >/run/load"
     )
+    bare = site.bare_freeze()
     taken = site.play(*thrice("s1", quiesce=True))
     assert taken[1]["snapshot"]["quiesced"] is True
     assert taken[1]["changed"]
     assert not taken[2]["changed"]
     record_property("frozen for seconds", site.freezes())
-    assert 0 < max(site.freezes()) < 2, site.freezes()
+    assert len(site.freezes()) == 2
+    assert 0 < site.freezes()[-1] < bare + 2, site.freezes()
     site.guest("kill $(cat /run/load); sync")
     results = site.play(
         write("B"),
@@ -238,8 +240,8 @@ def test_a_running_guest_is_frozen_for_a_moment_and_keeps_its_content(
         {"": "CCC", "s2": "BBB", "s3": "CCC"},
         {"": "DDD", "s2": "BBB"},
     ]
-    assert len(site.freezes()) == 3
-    assert max(site.freezes()) < 2, site.freezes()
+    assert len(site.freezes()) == 4
+    assert max(site.freezes()[2:]) < max(bare, site.bare_freeze()) + 2, site.freezes()
     assert site.refused(snap("s2", "reverted"))["error"]["code"] == "InvalidState"
 
     # a snapshot that fails while the guest is frozen: only then QEMU sees that this is no image
@@ -251,11 +253,10 @@ def test_a_running_guest_is_frozen_for_a_moment_and_keeps_its_content(
             host.take_snapshot(vm_id, "bad", "", overlays, others, True)
     site.on_host("rm", overlays["vda"])
     assert not site.frozen()
-    assert len(site.freezes()) == 4
+    assert len(site.freezes()) == 6
 
     # whoever freezes and dies: the next run thaws
-    with closing(site.lab.connect(site.host)) as connection:
-        assert connection.lookupByName(NAME).fsFreeze() > 0
+    site.freeze()
     assert site.frozen()
     assert site.play(snap("s2"))[0]["changed"]
     assert not site.frozen()
@@ -266,12 +267,12 @@ def test_a_running_guest_is_frozen_for_a_moment_and_keeps_its_content(
         subprocess.Popen(_command(job), **PIPES) as process,
         site.standing_still_with_an_overlay(lambda: begin(process)),
     ):
-        time.sleep(1)  # more than the guest's clock can be told apart by, before and after
+        time.sleep(3)  # more than the guest's clock can be told apart by, before and after
         process.kill()
         assert process.wait() == -signal.SIGKILL
         died = time.monotonic()
-        time.sleep(1)
-    wait_for(lambda: not site.frozen(), 30, "a thawed guest")
+        time.sleep(3)
+    wait_for(lambda: not site.frozen(), 120, "a thawed guest")
     earliest, latest = site.clock(died)
     frozen, thawed = site.frozen_times()[-1]
     assert frozen < earliest <= latest < thawed, "it did not die between freeze and thaw"
@@ -288,11 +289,18 @@ def test_a_running_guest_is_frozen_for_a_moment_and_keeps_its_content(
     assert ended[5]["letters"] == {"": "BBB", "s2": "BBB", "s4": "DDD"}
 
 
+def memory(site: Site) -> int:
+    """What the guest has of it, in KiB."""
+    return int(site.guest("grep MemTotal /proc/meminfo").split()[1])
+
+
 def test_memory_comes_back_as_it_was(site: Site) -> None:
     """Of a VM that has grown while it ran, too: with the memory of then."""
     site.play(site.deployed(compute_offering="grows", wait="agent"), write("A"))
+    small = memory(site)
     site.play(vm(compute_offering="grown"))
-    total = site.guest("grep MemTotal /proc/meminfo")
+    wait_for(lambda: memory(site) > small, 120, "the guest to use its new memory")
+    total = memory(site)
     site.guest("echo remembered > /run/note")
     taken = site.play(*thrice("m1", memory=True))[1]
     assert taken["snapshot"]["type"] == "DiskAndMemory"
@@ -305,7 +313,7 @@ def test_memory_comes_back_as_it_was(site: Site) -> None:
     found = back[3]["vm"]
     assert (found["state"], found["snapshots"]) == ("Running", ["m1"])
     assert (found["memory"], found["compute_offering"]) == (320, "grown")
-    assert site.guest("grep MemTotal /proc/meminfo") == total
+    assert memory(site) == total
     assert site.guest("cat /run/note") == "remembered\n"
     assert site.guest_read() == "AAA"
     gone = site.play(snap("m1", "absent"), vm())
@@ -330,7 +338,7 @@ def test_controllers_that_begin_at_one_moment_come_one_after_another(older: Site
     processes = [subprocess.Popen(_command(job), **PIPES) for job in jobs]
     begin(*processes)
     for process in processes:
-        _out, errors = process.communicate(timeout=120)
+        _out, errors = process.communicate(timeout=600)
         assert process.returncode == 0, errors
     ended = older.play(snap("s1"), write("C"), snap("s2", "absent"), snap("s3", "absent"))
     assert [result["letters"] for result in ended if "letters" in result] == [

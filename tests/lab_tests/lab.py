@@ -18,8 +18,8 @@ import yaml
 
 SCRIPTS = Path(__file__).resolve().parent.parent / "lab"
 POOLS = ("default", "local", "shared")
-# An agent that is not there (yet), and one that another call has not let go of.
-NOT_SENT = (libvirt.VIR_ERR_AGENT_UNRESPONSIVE, libvirt.VIR_ERR_OPERATION_TIMEOUT)
+# An agent that does not answer the handshake, or is not there, and one that another call has not let go of.
+NO_ANSWER = (libvirt.VIR_ERR_AGENT_UNRESPONSIVE, libvirt.VIR_ERR_OPERATION_TIMEOUT)
 
 
 def default_folder() -> str:
@@ -156,8 +156,9 @@ class Lab:
                 try:
                     return json.loads(libvirt_qemu.qemuAgentCommand(domain, request, timeout, 0))["return"]
                 except libvirt.libvirtError as error:
-                    # libvirt's own handshake gives up after five seconds, whatever is set: nothing was sent yet
-                    if error.get_error_code() not in NOT_SENT or time.monotonic() > end:
+                    # libvirt's own handshake, before anything is sent, gives up after five seconds whatever is set. What was
+                    # sent and is not answered looks the same, but has taken all the time: nothing is asked twice.
+                    if error.get_error_code() not in NO_ANSWER or time.monotonic() > end:
                         raise
                 time.sleep(0.2)
 

@@ -156,8 +156,8 @@ class Lab:
                 try:
                     return json.loads(libvirt_qemu.qemuAgentCommand(domain, request, timeout, 0))["return"]
                 except libvirt.libvirtError as error:
-                    # libvirt's own handshake, before anything is sent, gives up after five seconds whatever is set. What was
-                    # sent and is not answered looks the same, but has taken all the time: nothing is asked twice.
+                    # libvirt's own handshake, before anything is sent, gives up after five seconds whatever is set.
+                    # What was sent and not answered looks the same, but has taken all the time: it is not sent again.
                     if error.get_error_code() not in NO_ANSWER or time.monotonic() > end:
                         raise
                 time.sleep(0.2)

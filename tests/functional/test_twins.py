@@ -21,7 +21,7 @@ SPARE = "88888888-0000-4000-8000-000000000001"
 @pytest.fixture
 def world(monkeypatch: pytest.MonkeyPatch) -> World:
     """Two hosts at a moment that stands still: of two VMs, the id says which is the older."""
-    monkeypatch.setattr(vm, "time_text", lambda _moment: "2026-01-01T00:00:00Z")
+    monkeypatch.setattr(vm, "now_text", lambda: "2026-01-01T00:00:00Z")
     monkeypatch.setattr(locate, "_TWIN_PAUSE", 0.001)
     return make_world(2)
 

@@ -51,7 +51,14 @@ class StrictThing(Thing):
 
 @pytest.mark.parametrize(
     "prolog",
-    ["", "\ufeff", "<?xml version='1.0'?>", "\n <!-- > [ <!DOCTYPE --><?pi <!DOCTYPE [ ?>\n", "<!--a--><!--b-->\n"],
+    [
+        "",
+        "\ufeff",
+        "<?xml version='1.0'?>",
+        "\n <!-- > [ <!DOCTYPE --><?pi <!DOCTYPE [ ?>\n",
+        "<!--a--><!--b-->\n",
+        "<!--> -->",
+    ],
 )
 def test_a_doctype_is_refused_whatever_stands_before_it(prolog: str) -> None:
     with pytest.raises(DocumentError, match="DOCTYPE"):

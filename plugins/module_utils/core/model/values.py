@@ -5,9 +5,11 @@
 from __future__ import annotations
 
 import re
+import time
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from enum import Enum
+from functools import lru_cache
 from typing import Any, Literal, TypeVar, Union
 
 from .errors import invalid
@@ -132,6 +134,16 @@ def time_text(moment: datetime) -> str:
     return moment.astimezone(timezone.utc).strftime(_TIME_FORMAT)
 
 
+def now_text() -> str:
+    """The present moment likewise."""
+    return _second_text(int(time.time()))
+
+
+@lru_cache(maxsize=1)
+def _second_text(second: int) -> str:
+    return time.strftime(_TIME_FORMAT, time.gmtime(second))
+
+
 def seconds_text(seconds: float) -> str:
     """The same of so many seconds since 1970, as libvirt gives them; empty where no calendar has that moment."""
     try:
@@ -153,6 +165,7 @@ def later(text: str, seconds: int) -> str:
 def altered(item: T, **values: Any) -> T:
     """The dataclass with these values: itself where they are its own, as in most of a fleet, else a copy."""
     for name, value in values.items():
-        if getattr(item, name) != value:
+        own = getattr(item, name)
+        if own is not value and own != value:
             return replace(item, **values)  # type: ignore[type-var]
     return item

@@ -29,6 +29,9 @@ class Power(str, Enum):
     CRASHED = "crashed"
 
 
+_ACTIVE = (Power.RUNNING, Power.PAUSED, Power.SHUTDOWN)
+
+
 class Phase(str, Enum):
     """The lifecycle mark in the record; SETTLED is the absence of one."""
 
@@ -41,6 +44,9 @@ class Phase(str, Enum):
     DESTROYED = "destroyed"
     RECOVERING = "recovering"  # claimed to be recovered; the name says whether it got its own back
     EXPUNGING = "expunging"
+
+
+_GONE = (Phase.DESTROYED, Phase.EXPUNGING)
 
 
 @dataclass(frozen=True)
@@ -268,19 +274,21 @@ class VmFacts:
     @property
     def phase(self) -> Phase:
         """The lifecycle mark's phase."""
-        return self.record.mark.phase if self.record else Phase.SETTLED
+        record = self.config.record
+        return record.mark.phase if record else Phase.SETTLED
 
     @property
     def is_active(self) -> bool:
         """Whether a QEMU process runs for it."""
-        return self.power in (Power.RUNNING, Power.PAUSED, Power.SHUTDOWN)
+        return self.power in _ACTIVE
 
     @property
     def exists(self) -> bool:
         """Whether it holds its name: a destroyed or expunging VM does not (SEMANTICS 2.10)."""
-        if self.phase is Phase.RECOVERING:
+        phase = self.phase
+        if phase is Phase.RECOVERING:
             return self.config.domain_name == self.name.lower()
-        return self.phase not in (Phase.DESTROYED, Phase.EXPUNGING)
+        return phase not in _GONE
 
     def requested_addresses(self, sure: bool) -> dict[str, tuple[str, ...]]:
         """What the user asked for when the VM was made, by MAC of the NICs it has now.

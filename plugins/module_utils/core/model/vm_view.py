@@ -160,7 +160,7 @@ def _masked(value: Any, drawn: tuple[str, ...]) -> Any:
 def restart_required(vm: VmFacts) -> bool:
     """Whether the running definition lags behind the stored one, so that only a stop and start brings them together."""
     live = vm.live
-    if live is None or not vm.is_active:
+    if live is None or not vm.is_active or live == vm.config:
         return False
     return _essence(live) != _essence(vm.config)
 

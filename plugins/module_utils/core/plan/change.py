@@ -13,7 +13,7 @@ from ..model.values import UNSET, altered
 from ..model.vm import MEMORY_BLOCK, VmConfig, VmFacts, VmRecord
 from ..model.vm_spec import DiskSpec
 from .change_disks import change_data_disks, change_iso, change_root, match_disks, sized_otherwise
-from .change_nics import change_nics, match_nics
+from .change_nics import are_as_wanted, change_nics, match_nics
 from .deploy import boot_of, pair_keys
 from .edits import Edits, snapshots_exist
 from .lifecycle import names_of, record_of
@@ -42,7 +42,7 @@ class Needs:
     own: tuple[tuple[str, str], ...] = ()
 
     def __bool__(self) -> bool:
-        return self != Needs()
+        return any(vars(self).values())
 
 
 def needs_of(request: VmRequest, vm: VmFacts) -> Needs:
@@ -55,6 +55,7 @@ def needs_of(request: VmRequest, vm: VmFacts) -> Needs:
     networks = _networks_needed(request, vm)
     drive = record.disk("iso")
     boots = _boots_otherwise(request, vm.config)
+    again = reinstalls(request, vm)
     needs = Needs(
         disks=disks.new if disks else (),
         networks=networks,
@@ -62,9 +63,10 @@ def needs_of(request: VmRequest, vm: VmFacts) -> Needs:
         template=record.template if boots else "",
         firmware=boots,
         snapshots=bool(networks or sized or (disks and (disks.new or disks.gone))),
+        own=tuple((disk.pool, disk.volume) for disk in sized_otherwise(request, vm)) if sized and not again else (),
     )
-    if not reinstalls(request, vm):
-        return replace(needs, own=tuple((disk.pool, disk.volume) for disk in sized_otherwise(request, vm)))
+    if not again:
+        return needs
     template, iso = origin_of(request, record)
     root = record.disk("root")
     offered = request.catalog.disk_offering(spec.root_disk_offering).pool if spec.root_disk_offering else ""
@@ -89,7 +91,7 @@ def _says_more(disk: DiskSpec) -> bool:
 def _networks_needed(request: VmRequest, vm: VmFacts) -> tuple[str, ...]:
     """Those of the wanted NICs, those they leave, and those of fixed addresses that go, where anything differs."""
     wanted = request.spec.networks
-    if wanted is UNSET:
+    if wanted is UNSET or are_as_wanted(wanted, vm):
         return ()
     matches, gone = match_nics(wanted, vm)
     same_order = [match.have for match in matches] == list(vm.config.nics)
@@ -184,6 +186,8 @@ def _compute(request: VmRequest, vm: VmFacts, edits: Edits) -> None:
         record.scaling_chosen,
     )
     wanted = compute_of(spec, request.catalog, current)
+    if wanted == current:
+        return
     for name, live in (("cpu", _cpu_grows(edits, wanted)), ("memory", _memory_grows(edits, wanted))):
         if getattr(wanted, name) != getattr(config, name):
             impact = LIVE if live else RESTART

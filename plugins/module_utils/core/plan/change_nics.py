@@ -55,8 +55,6 @@ def match_nics(wanted: tuple[NicSpec, ...], vm: VmFacts) -> tuple[list[NicMatch]
     present = present_nics(vm)
     left = list(present)
     addresses = {nic.mac: nic.ip for nic in (vm.record.nics if vm.record else ())}
-    if len(wanted) == len(present) and all(_is_as_wanted(*pair, addresses) for pair in zip(wanted, present)):
-        return [NicMatch(spec, nic, addresses.get(nic.mac, "")) for spec, nic in zip(wanted, present)], []
     found: dict[int, NicConfig] = {}
 
     def take(suits: _Suits) -> None:
@@ -88,10 +86,23 @@ def match_nics(wanted: tuple[NicSpec, ...], vm: VmFacts) -> tuple[list[NicMatch]
     return matches, left
 
 
-def _is_as_wanted(spec: NicSpec, nic: NicConfig, addresses: dict[str, str]) -> bool:
-    """Nothing that is given speaks against it; where that is so of all in their order, each is the one at its place."""
-    here = spec.network == nic.network and spec.mac in ("", nic.mac)
-    return here and (not spec.ip or _plain(spec.ip) == addresses.get(nic.mac))
+def are_as_wanted(wanted: tuple[NicSpec, ...], vm: VmFacts) -> bool:
+    """Whether the VM has these NICs in this order and nothing it has says otherwise: neither its record nor what runs.
+
+    Then each is the one at its place, and none of what follows has anything to do; so it is for most of a fleet.
+    """
+    nics, rows = vm.config.nics, vm.record.nics if vm.record else ()
+    running = {nic.mac: nic.network for nic in (vm.live.nics if vm.live and vm.is_active else nics)}
+    if not len(wanted) == len(nics) == len(rows) == len(running):
+        return False
+    return all(
+        spec.network == nic.network == row.network == running.get(nic.mac)
+        and nic.mac == row.mac
+        and spec.mac in ("", nic.mac)
+        and spec.model in ("", nic.model)
+        and (not spec.ip or _plain(spec.ip) == row.ip)
+        for spec, nic, row in zip(wanted, nics, rows)
+    )
 
 
 def present_nics(vm: VmFacts) -> list[NicConfig]:
@@ -104,7 +115,7 @@ def present_nics(vm: VmFacts) -> list[NicConfig]:
 def change_nics(request: VmRequest, vm: VmFacts, edits: Edits) -> None:
     """Plugs, unplugs, moves, readdresses and orders NICs; one that stays keeps its MAC."""
     wanted = request.spec.networks
-    if wanted is UNSET:
+    if wanted is UNSET or are_as_wanted(wanted, vm):
         return
     matches, gone = match_nics(wanted, vm)
     matches = _with_macs(vm, matches)

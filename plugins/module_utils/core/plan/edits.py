@@ -79,17 +79,18 @@ def write_edits(edits: Edits, vm: VmFacts, forced: bool = False, patience: int =
     live = None
     if vm.is_active and vm.live is not None and edits.live is not None:
         live = altered(edits.live, record=edits.record)
-        steps += live_steps(vm.live, live, forced, patience)
+        if live is not vm.live:
+            steps += live_steps(vm.live, live, forced, patience)
     for disk in edits.grown:
         if vm.is_active:
             steps.append(ResizeDisk(vm.id, disk.target, disk.size))
         else:
             steps.append(GrowVolume(disk.pool, disk.volume, disk.size))
     steps += edits.last
-    if edits.config != vm.config:
+    if edits.config is not vm.config and edits.config != vm.config:
         # A running VM has its record twice, and only SetRecord writes both: no run may end between the two.
         steps.append(RedefineVm(vm.config, replace(config, record=vm.record) if live else config))
-    if edits.record != vm.record:
+    if edits.record is not vm.record and edits.record != vm.record:
         steps.append(SetRecord(vm.id, edits.record))
     return Plan(tuple(edits.changes), tuple(steps), predicted=altered(vm, config=config, live=live))
 

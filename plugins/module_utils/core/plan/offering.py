@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from ..model.catalog import Catalog, ComputeOffering
 from ..model.errors import AblestackError, Code, invalid
@@ -24,7 +24,7 @@ class Compute:
     max_memory: int
     dynamic_scaling: bool = False
     scaling_chosen: bool = False  # by dynamic_scaling itself and against the offering, so that it outlives the task
-    host_tags: tuple[str, ...] = ()
+    host_tags: tuple[str, ...] = field(default=(), compare=False)  # of the offering: what it asks of a host
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import chain
 
 from ..model.errors import AblestackError, Code
 from ..model.migration import half_moved
@@ -187,9 +188,9 @@ def _around_restart(request: VmRequest, vm: VmFacts, edits: Edits) -> Plan[VmFac
 def _join(*plans: Plan[VmFacts]) -> Plan[VmFacts]:
     """One plan after the other."""
     return Plan(
-        changes=tuple(change for plan in plans for change in plan.changes),
-        steps=tuple(step for plan in plans for step in plan.steps),
-        refusals=tuple(refusal for plan in plans for refusal in plan.refusals),
+        changes=tuple(chain.from_iterable(plan.changes for plan in plans)),
+        steps=tuple(chain.from_iterable(plan.steps for plan in plans)),
+        refusals=tuple(chain.from_iterable(plan.refusals for plan in plans)),
         predicted=plans[-1].predicted,
-        warnings=tuple(warning for plan in plans for warning in plan.warnings),
+        warnings=tuple(chain.from_iterable(plan.warnings for plan in plans)),
     )

@@ -185,7 +185,8 @@ class _Job:
             result.update(msg=self.error.sentence, error=self.error.as_dict())
         elif action == NOT_BEGUN:
             result["msg"] = "it was not begun, since too many VMs had failed"
-        return replace(told, changed=changed, result={**result, **told.result})
+        result.update(told.result)
+        return Outcome(changed, told.before, told.after, result, told.warnings, told.plan)
 
     def _told(self) -> Outcome:
         if self._moved:

@@ -15,13 +15,12 @@ import time
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
-from datetime import datetime, timezone
 from threading import Event, Thread
 
 from ..hypervisor.port import Host
 from ..model.errors import AblestackError, Code
 from ..model.naming import data_disk_of, tombstone
-from ..model.values import time_text
+from ..model.values import now_text
 from ..model.vm import Hold, Mark, VmFacts
 from .layering import with_snapshots
 from .owner import current_owner, is_abandoned
@@ -50,7 +49,7 @@ def holding(host: Host, vms: Sequence[VmFacts], volumes: Collection[str] = ()) -
 
 @contextmanager
 def _one(host: Host, vm: VmFacts, volumes: tuple[str, ...]) -> Iterator[None]:
-    ours = Hold(current_owner(), time_text(datetime.now(timezone.utc)), volumes)
+    ours = Hold(current_owner(), now_text(), volumes)
     _held.add(ours.owner.token)
     try:
         _take(host, vm, ours)
@@ -74,7 +73,7 @@ def beating(hosts: Collection[Host], vm_id: str, ours: Hold | None = None) -> It
             has_beaten.set()
             for host in hosts:
                 with suppress(AblestackError):  # it has no definition there yet, or libvirt is busy with it
-                    host.hold(vm_id, replace(note, since=time_text(datetime.now(timezone.utc))))
+                    host.hold(vm_id, replace(note, since=now_text()))
 
     heart = Thread(target=beat, name=f"at work on {vm_id}", daemon=True)
     heart.start()

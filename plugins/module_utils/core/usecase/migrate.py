@@ -8,14 +8,13 @@ import secrets
 import time
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import datetime, timezone
 from typing import Any
 
 from ..model.errors import AblestackError, Code
 from ..model.migration import MigrateSpec
 from ..model.outcome import Outcome
 from ..model.plan_parts import Change, Plan
-from ..model.values import time_text
+from ..model.values import now_text
 from ..model.vm import Phase, VmFacts
 from ..model.vm_spec import VmSpec
 from ..model.vm_view import diff_view, restart_required, vm_view
@@ -209,4 +208,4 @@ def _owing(vm: VmFacts, runs: bool) -> VmFacts:
 
 
 def _fresh() -> Fresh:
-    return Fresh("", (), time_text(datetime.now(timezone.utc)), current_owner())
+    return Fresh("", (), now_text(), current_owner())

@@ -8,7 +8,6 @@ import uuid
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import datetime, timezone
 from typing import Any, Callable
 
 from ..hypervisor.port import Host
@@ -20,7 +19,7 @@ from ..model.network_view import diff_view, network_view
 from ..model.outcome import Outcome
 from ..model.plan_parts import Plan, Step
 from ..model.resources import BridgeFacts, NetworkFacts, NetworkState
-from ..model.values import time_text
+from ..model.values import now_text
 from ..plan import network as plans
 from ..plan.network import NetworkRequest, in_use, plan_network
 from ..plan.network_design import host_bridge
@@ -69,7 +68,7 @@ def _plan(infra: Infrastructure, spec: NetworkSpec, found: dict[str, _Found]) ->
     """One plan a host, all made before anything is done anywhere."""
     like = _like(found.values())
     network_id = like.id if like else _id_elsewhere(infra, spec, found) or str(uuid.uuid4())
-    now = time_text(datetime.now(timezone.utc))
+    now = now_text()
     found = _with_bridges(infra, spec, found, like)
     return {
         name: plan_network(NetworkRequest(spec, here.on, network_id, now, here.others, here.bridge, like, here.bridges))

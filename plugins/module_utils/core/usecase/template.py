@@ -6,7 +6,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from datetime import datetime, timezone
 
 from ..hypervisor.port import Host
 from ..model.catalog import HostSpec
@@ -17,7 +16,7 @@ from ..model.plan_parts import Step
 from ..model.resources import TemplateCopy
 from ..model.template_spec import TemplateSpec
 from ..model.template_view import template_view
-from ..model.values import time_text
+from ..model.values import now_text
 from ..plan import template as plans
 from ..plan.template import Follow, OnHost, SourceFacts
 from .infrastructure import Errors, Infrastructure, raise_first, those_down, tolerated
@@ -71,7 +70,7 @@ def _present(
     # What stands on an image matters, and is looked for, only where that would be deleted.
     doomed = [name for name, on in found.items() if plans.would_delete(spec, on, from_here.facts)]
     found = _with_standing(infra, found, doomed)
-    now = "" if infra.check else time_text(datetime.now(timezone.utc))
+    now = "" if infra.check else now_text()
     groups = sharing_groups(infra, found, from_here.first)
     plan = plans.plan_present(spec, found, from_here.facts, now, groups)
     for refusal in plan.refusals:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import time
 from contextlib import suppress
-from datetime import datetime, timezone
 from threading import Event, Thread
 
 from ..hypervisor.port import Host
@@ -19,7 +18,7 @@ from ..model.errors import AblestackError, Code
 from ..model.naming import template_descriptor, template_image, template_tombstone
 from ..model.resources import Template, VolumeSpec
 from ..model.template_descriptor import decode_claim, decode_descriptor, encode_claim, encode_descriptor
-from ..model.values import time_text
+from ..model.values import now_text
 from ..model.vm import Mark, Phase
 from .owner import current_owner, is_abandoned
 from .tombstone import await_burial, burying, has_tombstone
@@ -40,7 +39,7 @@ class Claim:
         self._host, self._name = host, name
         self._pool, self._volume = host.spec.templates, template_descriptor(name)
         self._owner = current_owner()
-        self._mark = Mark(Phase.DEPLOYING, time_text(datetime.now(timezone.utc)), owner=self._owner)
+        self._mark = Mark(Phase.DEPLOYING, now_text(), owner=self._owner)
         self._took = b""
         self._ended = Event()
         self._heart = Thread(target=self._beat, name="template claim", daemon=True)

@@ -13,13 +13,12 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from datetime import datetime, timezone
 
 from ..hypervisor.port import Host
 from ..model.errors import AblestackError, Code
 from ..model.resources import VolumeSpec
 from ..model.template_descriptor import decode_claim, encode_claim
-from ..model.values import time_text
+from ..model.values import now_text
 from ..model.vm import Mark, Phase
 from .owner import current_owner, is_abandoned
 
@@ -33,7 +32,7 @@ _active: set[str] = set()  # tokens of the tombstones that this very process has
 def burying(host: Host, pool: str, volume: str) -> Iterator[None]:
     """The tombstone of that name is ours meanwhile. Conflict where it is another's, and stays that."""
     owner = current_owner()
-    content = encode_claim(Mark(Phase.EXPUNGING, time_text(datetime.now(timezone.utc)), owner=owner))
+    content = encode_claim(Mark(Phase.EXPUNGING, now_text(), owner=owner))
     _active.add(owner.token)
     try:
         _make(host, pool, volume, content)

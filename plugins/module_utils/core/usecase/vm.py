@@ -8,7 +8,6 @@ import secrets
 import uuid
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
-from datetime import datetime, timezone
 from typing import Any
 
 from ..hypervisor.port import Host
@@ -18,7 +17,7 @@ from ..model.naming import template_image
 from ..model.outcome import Incomplete, Outcome
 from ..model.plan_parts import Plan, Step
 from ..model.resources import Template
-from ..model.values import altered, time_text
+from ..model.values import now_text
 from ..model.vm import DomainRef, Phase, VmFacts
 from ..model.vm_spec import VmSpec
 from ..model.vm_view import diff_view, restart_required, vm_view
@@ -107,6 +106,7 @@ def plan_task(infra: Infrastructure, spec: VmSpec, located: Located, picture: Pi
     Raises what is wrong with the input, and what the VM's state or its hosts refuse.
     """
     existing = located.existing
+    picture = picture or Picture()
     half = existing if existing and existing.phase is Phase.DEPLOYING and spec.deploys else None
     if half:
         located = replace(located, existing=None)
@@ -122,15 +122,16 @@ def plan_task(infra: Infrastructure, spec: VmSpec, located: Located, picture: Pi
         located.require_all_hosts(spec.name or spec.id)
     with staying(infra, request.existing):
         request = with_home(infra, request)
-    plan = plan_with_room(infra, request, picture or Picture())
+    plan = plan_with_room(infra, request, picture)
     for refusal in plan.refusals:
         raise refusal
     before = _before(request, plan)
-    picture = picture or Picture()
     if request.site is None and plan.changed:
         require_place(infra, before, plan.predicted, picture)
     picture.take(request, before, plan)
-    return VmTask(request, replace(plan, warnings=(*plan.warnings, *warnings)), before, half, placement)
+    if warnings:
+        plan = replace(plan, warnings=(*plan.warnings, *warnings))
+    return VmTask(request, plan, before, half, placement)
 
 
 def plan_expunge_tasks(infra: Infrastructure, spec: VmSpec, located: Located) -> tuple[VmTask, ...]:
@@ -294,13 +295,13 @@ def _read(host: Host, vm_id: str) -> VmFacts | None:
 def _draw_request(catalog: Catalog, spec: VmSpec, located: Located) -> VmRequest:
     """The request for what was found, still without a site."""
     existing = located.existing
-    now, owner = time_text(datetime.now(timezone.utc)), current_owner()
+    now, owner = now_text(), current_owner()
     if existing:
         fresh = Fresh(existing.id, (), now, owner)
     else:
         fresh = Fresh(str(uuid.uuid4()), tuple(_random_mac() for _nic in spec.networks or ()), now, owner)
     request = VmRequest(spec, catalog, fresh, existing, located.destroyed, located.namesake)
-    return altered(request, digests=_digests(request))
+    return replace(request, digests=_digests(request)) if _has_secrets(spec) else request
 
 
 def _drawn_values(request: VmRequest) -> tuple[str, ...]:
@@ -315,11 +316,13 @@ def _draw() -> float:
     return secrets.randbelow(2**32) / 2**32
 
 
+def _has_secrets(spec: VmSpec) -> bool:
+    return bool(spec.ssh_key_pairs or spec.ssh_public_keys or spec.user_data)
+
+
 def _digests(request: VmRequest) -> Digests:
     spec, vm_id = request.spec, request.fresh.id
     pairs, literal = pair_keys(request), tuple(spec.ssh_public_keys or ())
-    if not (pairs or literal or spec.user_data):
-        return Digests()
     from ..seed.digest import keys_digest, user_data_digest
 
     return Digests(

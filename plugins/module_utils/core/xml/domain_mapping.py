@@ -27,7 +27,7 @@ from .domain import (
     TpmElement,
     VideoElement,
 )
-from .metadata_mapping import put_record, put_seeds, read_record, read_seeds
+from .metadata_mapping import put_record, put_seeds, read_record, read_seeds, tells_of_seeds, without_metadata
 
 SPARE_PORTS = 8
 """PCI Express ports left free for hot-plug: a port cannot be added to a running guest."""
@@ -91,6 +91,8 @@ def read_live(text: str, stored: VmConfig | None = None) -> VmConfig | None:
 
     The record is that of the stored definition, where it is given: that one counts.
     """
+    if stored and not tells_of_seeds(text):
+        text = without_metadata(text)
     domain = domain_of(text)
     if not domain.running_id:
         return None
@@ -108,7 +110,8 @@ def _read_with_record(domain: DomainElement) -> VmConfig:
 
 
 def _read(domain: DomainElement, record: VmRecord | None) -> VmConfig:
-    memory = boot_memory(domain) + sum(device.requested for device in growing_memory(domain))
+    growing = growing_memory(domain)
+    memory = domain.memory - sum(device.size - device.requested for device in growing)
     return VmConfig(
         id=domain.uuid,
         domain_name=domain.name,
@@ -125,7 +128,8 @@ def _read(domain: DomainElement, record: VmRecord | None) -> VmConfig:
         seeds=read_seeds(domain),
         disks=tuple(_disk(disk) for disk in domain.children(DiskElement, DEVICES)),
         nics=tuple(_nic(nic) for nic in domain.children(NicElement, DEVICES)),
-        agent=domain.agent_state == "connected",  # only the definition of a running domain says so
+        # only the definition of a running domain says so
+        agent=bool(domain.running_id) and domain.agent_state == "connected",
     )
 
 

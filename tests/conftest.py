@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import atexit
+import gc
 import os
 import shutil
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Callable
 
@@ -39,6 +41,13 @@ os.environ["ANSIBLE_COLLECTIONS_PATH"] = sys.path[0]
 # How long an example takes says nothing on a shared machine.
 settings.register_profile("ablestack", deadline=None)
 settings.load_profile("ablestack")
+
+
+@pytest.fixture(autouse=True)
+def _collecting() -> Iterator[None]:
+    """A module leaves its process without collections of garbage; here the process goes on."""
+    yield
+    gc.enable()
 
 
 class _Failures:

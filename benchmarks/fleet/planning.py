@@ -11,6 +11,7 @@ listing (what ablestack_vm_info does), and the task (what ablestack_vm_fleet doe
 from __future__ import annotations
 
 import cProfile
+import gc
 import os
 import pstats
 import sys
@@ -38,7 +39,7 @@ from ansible_collections.ablestack.kvm.plugins.module_utils.core.usecase.query i
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.xml.domain_mapping import new_domain  # noqa: E402
 from ansible_collections.ablestack.kvm.plugins.module_utils.face.fleet_options import fleet_spec  # noqa: E402
 
-ROUNDS = 15
+ROUNDS = 25
 RUNSTATE = "{http://libvirt.org/schemas/domain/test/1.0}runstate"
 Work = Callable[[], Any]
 
@@ -63,6 +64,7 @@ def least(*works: Work) -> tuple[float, ...]:
     """Milliseconds of the processor, of each the least of ROUNDS; they take turns, for the machine has its moods."""
     spent: list[list[float]] = [[] for _work in works]
     for _round in range(ROUNDS):
+        gc.collect()
         for work, its in zip(works, spent):
             began = time.process_time()
             work()
@@ -99,6 +101,7 @@ def row(count: int, runs: bool, profile: bool) -> tuple[float, ...]:
 
 
 def main() -> None:
+    gc.disable()  # as it is in a module's process (face/runner.py)
     words = sys.argv[1:]
     counts = [int(word) for word in words if word.isdigit()] or [100, 300, 1000]
     print("| VMs | libvirt: ms | listing: ms | task: ms | task to listing | task to libvirt |")

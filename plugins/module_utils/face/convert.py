@@ -42,23 +42,27 @@ NIC_MODELS = ("virtio", "e1000", "e1000e", "rtl8139", "vmxnet3", "ne2k_pci", "pc
 _NIC_KEYS = ("name", "ip", "mac", "model")
 
 
-def vm_spec(options: Mapping[str, Any], place: str = "") -> VmSpec:
+Checked = dict[str, tuple[Any, Any]]
+"""By option the last value that was checked, and what became of it."""
+
+
+def vm_spec(options: Mapping[str, Any], place: str = "", checked: Checked | None = None) -> VmSpec:
     """The specification that an `ablestack_vm` task, or an entry of a fleet, describes.
 
-    An option that is None or absent counts as left out. `place` ("vms[3]") tells entries apart in errors.
-    Raises InvalidInput.
+    An option that is None or absent counts as left out. `place` ("vms[3]") tells entries apart in errors, and `checked`
+    spares them the checks of what they share. Raises InvalidInput.
     """
     try:
-        return _vm_spec(mapping(options, "a VM"))
+        return _vm_spec(mapping(options, "a VM"), {} if checked is None else checked)
     except AblestackError as error:
         if not place:
             raise
         raise AblestackError(error.code, f"{place}: {error.message}", error.hint, **error.details) from error
 
 
-def _vm_spec(options: Mapping[str, Any]) -> VmSpec:
+def _vm_spec(options: Mapping[str, Any], checked: Checked) -> VmSpec:
     known_keys(options, _CHECKS)
-    spec = VmSpec(**{key: _CHECKS[key](value, key) for key, value in options.items() if value is not None})
+    spec = VmSpec(**{key: _value(key, value, checked) for key, value in options.items() if value is not None})
     if not (spec.name or spec.id):
         raise invalid("neither name nor id is given", "say which VM is meant")
     if spec.template and spec.iso:
@@ -66,6 +70,13 @@ def _vm_spec(options: Mapping[str, Any]) -> VmSpec:
     if spec.boot_type == "bios" and spec.boot_mode == "secure":
         raise invalid("secure boot needs UEFI", "set boot_type: uefi, or boot_mode: legacy")
     return spec
+
+
+def _value(key: str, value: Any, checked: Checked) -> Any:
+    known = checked.get(key)
+    if known is None or known[0] is not value:
+        known = checked[key] = (value, _CHECKS[key](value, key))
+    return known[1]
 
 
 def _vm_name(value: Any, _what: str) -> str:

@@ -21,7 +21,7 @@ from ..core.model.errors import invalid
 from ..core.model.fleet_spec import FleetSpec
 from ..core.model.vm_spec import STATES, VmSpec
 from .checks import mapping, no_repeats
-from .convert import vm_spec
+from .convert import Checked, vm_spec
 from .vm_options import STATE_ALIASES, VM_OPTIONS
 
 FLEET_OPTIONS: dict[str, dict[str, Any]] = {
@@ -69,7 +69,8 @@ def fleet_spec(options: Mapping[str, Any]) -> FleetSpec:
 
 def _vms(entries: Any, defaults: Mapping[str, Any]) -> tuple[VmSpec, ...]:
     given = [_given(mapping(entry, f"vms[{at}]")) for at, entry in enumerate(entries)]
-    vms = tuple(vm_spec({**defaults, **entry}, f"vms[{at}]") for at, entry in enumerate(given))
+    checked: Checked = {}
+    vms = tuple(vm_spec({**defaults, **entry}, f"vms[{at}]", checked) for at, entry in enumerate(given))
     no_repeats((vm.name.lower() for vm in vms if vm.name), "VM")
     no_repeats((vm.id for vm in vms if vm.id), "VM id")
     return vms

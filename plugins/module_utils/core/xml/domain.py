@@ -1,6 +1,9 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The documents of a domain: what of a definition we know, and where it stands; domain_mapping.py has the policy."""
+"""The documents of a domain: what of a definition we know, where it stands, and what of its text nobody reads.
+
+domain_mapping.py has the policy.
+"""
 
 from __future__ import annotations
 
@@ -163,3 +166,34 @@ class DomainElement(Document):
     on_reboot = Text("on_reboot")
     on_crash = Text("on_crash")
     agent_state = Text("devices/channel/target[@name='org.qemu.guest_agent.0']@state")
+
+
+# --- what need not be parsed to be read, which is half of what a listing costs
+
+# Of definitions as libvirt writes them. What others gave it can look like an element within the metadata alone, for
+# anywhere else it stands escaped.
+_METADATA, _METADATA_END = "<metadata", "/metadata>"
+_DEVICE = "\n    <"  # libvirt indents by two
+_CONTROLLER, _CONTROLLER_END = f"{_DEVICE}controller ", "/controller>"
+
+
+def without_metadata(text: str) -> str:
+    """For where the record is known."""
+    begin, end = text.find(_METADATA), text.rfind(_METADATA_END)
+    return text[:begin] + text[end + len(_METADATA_END) :] if 0 <= begin < end else text
+
+
+def without_controllers(text: str) -> str:
+    """Nobody reads anything of them, and with their addresses those of a guest with free ports are half of it.
+
+    They stand in one row; should anything else stand between them, all of it stays.
+    """
+    begin, last = text.find(_CONTROLLER, max(0, text.rfind(_METADATA_END))), text.rfind(_CONTROLLER)
+    end = text.find(">", last) + 1
+    if text[end - 2] != "/":
+        end = text.find(_CONTROLLER_END, end) + len(_CONTROLLER_END)
+    if not 0 <= begin <= last < end:
+        return text
+    row = text[begin:end]
+    alone = row.count(_DEVICE) == row.count(_CONTROLLER) + row.count(_CONTROLLER_END)
+    return text[:begin] + text[end:] if alone else text

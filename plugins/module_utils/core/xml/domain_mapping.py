@@ -26,8 +26,10 @@ from .domain import (
     SerialElement,
     TpmElement,
     VideoElement,
+    without_controllers,
+    without_metadata,
 )
-from .metadata_mapping import put_record, put_seeds, read_record, read_seeds, tells_of_seeds, without_metadata
+from .metadata_mapping import put_record, put_seeds, read_record, read_seeds, tells_of_seeds
 
 SPARE_PORTS = 8
 """PCI Express ports left free for hot-plug: a port cannot be added to a running guest."""
@@ -83,7 +85,7 @@ def read_domain(text: str) -> VmConfig:
 
     Unsupported or InvalidState, naming the domain, where our own record in it is newer than we or damaged.
     """
-    return _read_with_record(domain_of(text))
+    return _read_with_record(domain_of(without_controllers(text)))
 
 
 def read_live(text: str, stored: VmConfig | None = None) -> VmConfig | None:
@@ -93,7 +95,7 @@ def read_live(text: str, stored: VmConfig | None = None) -> VmConfig | None:
     """
     if stored and not tells_of_seeds(text):
         text = without_metadata(text)
-    domain = domain_of(text)
+    domain = domain_of(without_controllers(text))
     if not domain.running_id:
         return None
     return _read(domain, stored.record) if stored else _read_with_record(domain)
@@ -101,7 +103,7 @@ def read_live(text: str, stored: VmConfig | None = None) -> VmConfig | None:
 
 def read_shown(text: str) -> tuple[VmConfig, bool]:
     """Whichever definition libvirt showed, and whether it is the running one."""
-    domain = domain_of(text)
+    domain = domain_of(without_controllers(text))
     return _read_with_record(domain), bool(domain.running_id)
 
 

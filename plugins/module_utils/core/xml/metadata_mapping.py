@@ -20,7 +20,6 @@ PREFIX = "ablestack"
 NAMESPACE = "https://ablestack.io/xmlns/kvm/1"
 SEED_NAMESPACE = f"{NAMESPACE}/seed"
 HOLD_PREFIX, HOLDS = "ablestack-hold", f"{NAMESPACE}/hold/"
-_METADATA_END = "</metadata>"
 _SEED = f"{{{SEED_NAMESPACE}}}seed"
 VERSION = 1
 """The schema we write. Older ones are read; a newer one may mean things we would lose, so it is refused."""
@@ -216,16 +215,6 @@ def read_seeds(document: Document) -> int:
 def tells_of_seeds(text: str) -> bool:
     """Whether a definition may have such a count."""
     return SEED_NAMESPACE in text
-
-
-def without_metadata(text: str) -> str:
-    """A domain's definition as libvirt writes it, without its metadata: a fifth less to be parsed.
-
-    Nothing in front of the element can look like its begin, nor anything behind it like its end: both are libvirt's
-    own, and what others gave it stands there escaped.
-    """
-    begin, end = text.find("<metadata"), text.rfind(_METADATA_END)
-    return text[:begin] + text[end + len(_METADATA_END) :] if 0 <= begin < end else text
 
 
 def put_network_record(document: Document, record: NetworkRecord | None) -> None:

@@ -4,12 +4,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields, replace
 
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.hypervisor.port import SOURCES
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.catalog import HostSpec
-from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.errors import AblestackError, Code
+from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.errors import (
+    AblestackError,
+    Code,
+    answer_of,
+)
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.resources import (
     HostFacts,
     PoolFacts,
@@ -20,6 +24,7 @@ from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.vm import
     DomainRef,
     Hold,
     Power,
+    Read,
     VmConfig,
     VmFacts,
     VmRecord,
@@ -91,6 +96,12 @@ class MemoryHost(MemoryDevices, MemorySnapshots, MemoryNetworks, MemoryMoves, Me
         domain = self._domain(ref.id)
         shown = self._running(domain) or domain.config
         return VmFacts(self.spec, domain.power, shown, shown if domain.active else None)
+
+    def vms(self, refs: Sequence[DomainRef]) -> list[Read]:
+        return [answer_of(self.vm, ref) for ref in refs]
+
+    def glances(self, refs: Sequence[DomainRef]) -> list[Read]:
+        return [answer_of(self.glance, ref) for ref in refs]
 
     @staticmethod
     def _running(domain: MemoryDomain) -> VmConfig | None:

@@ -4,14 +4,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from threading import Lock
 from time import monotonic, sleep
-from typing import Any
+from typing import Any, TypeVar
 
-from ..model.errors import AblestackError, Code
-from ..model.vm import DomainRef, Hold, Power, VmConfig, VmFacts, VmRecord
+from ..model.errors import AblestackError, Code, answer_of
+from ..model.vm import DomainRef, Hold, Power, Read, VmConfig, VmFacts, VmRecord
 from ..xml.boot_mapping import nvram_holder
 from ..xml.document import serialize
 from ..xml.domain_mapping import apply, domain_of, new_domain, read_domain, read_live, read_shown
@@ -32,6 +32,8 @@ from .translate import code_of, libvirt
 _UNDEFINE = ("MANAGED_SAVE", "SNAPSHOTS_METADATA", "NVRAM", "CHECKPOINTS_METADATA", "TPM")
 _KEEP_STATE = ("MANAGED_SAVE", "SNAPSHOTS_METADATA", "KEEP_NVRAM", "CHECKPOINTS_METADATA", "KEEP_TPM")
 
+
+T = TypeVar("T")
 
 _reading = Lock()
 """Python reads one document at a time anyway; threads that take it from each other half way cost a tenth more."""
@@ -61,6 +63,31 @@ def power_of(state: int) -> Power:
         libvirt.VIR_DOMAIN_SHUTOFF: Power.OFF,
         libvirt.VIR_DOMAIN_CRASHED: Power.CRASHED,
     }.get(state, Power.RUNNING)
+
+
+def _read_all(
+    refs: Sequence[DomainRef], ask: Callable[[DomainRef], T], read: Callable[[DomainRef, T], VmFacts]
+) -> list[Read]:
+    """What `read` makes of what `ask` gets from libvirt, for each; errors in their places.
+
+    All are asked for before the first is read: to go to and fro costs a sixth more, of each for itself, and threads
+    would take Python from each other with every call.
+    """
+    asked = [(ref, answer_of(ask, ref)) for ref in refs]
+    found: list[Read] = []
+    with _reading:
+        for ref, answer in asked:
+            if isinstance(answer, AblestackError):
+                found.append(answer)
+            else:
+                found.append(answer_of(read, ref, answer))
+    return found
+
+
+def _sure(found: Read) -> VmFacts:
+    if isinstance(found, AblestackError):
+        raise found
+    return found
 
 
 class LibvirtDomains(Session):
@@ -97,19 +124,55 @@ class LibvirtDomains(Session):
         return DomainRef(vm_id, self._names[vm_id], power)
 
     def vm(self, ref: DomainRef) -> VmFacts:
+        return _sure(*self.vms((ref,)))
+
+    def glance(self, ref: DomainRef) -> VmFacts:
+        return _sure(*self.glances((ref,)))
+
+    def vms(self, refs: Sequence[DomainRef]) -> list[Read]:
+        return [self._with_memory(vm) for vm in _read_all(refs, self._both_definitions, self._whole)]
+
+    def glances(self, refs: Sequence[DomainRef]) -> list[Read]:
+        return _read_all(refs, self._shown_definition, self._glanced)
+
+    def _both_definitions(self, ref: DomainRef) -> tuple[str, str]:
+        """The stored one, and the running one of a domain that runs."""
         domain = self._domain(ref.id)
         with self._asks(f"read the definition of {self._vm(ref.id)}"):
             stored = domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE)
-            running = domain.XMLDesc(0) if ref.power is not Power.OFF else ""
-        with _reading:
-            config = read_domain(stored)
-            live = read_live(running, config) if running else None
+            return stored, domain.XMLDesc(0) if ref.power is not Power.OFF else ""
+
+    def _shown_definition(self, ref: DomainRef) -> str:
+        domain = self._domain(ref.id)
+        with self._asks(f"read the definition of {self._vm(ref.id)}"):
+            text: str = domain.XMLDesc(0)
+        return text
+
+    def _whole(self, ref: DomainRef, texts: tuple[str, str]) -> VmFacts:
+        stored, running = texts
+        config = read_domain(stored)
+        live = read_live(running, config) if running else None
         # It may have stopped since it was listed.
         power = Power.OFF if live is None and ref.power is not Power.CRASHED else ref.power
         self._names[ref.id] = config.domain_name
         holds = read_holds(domain_of(stored)) if HOLDS in stored else ()
-        saved = power is Power.OFF and config.record is not None and self._is_saved(ref.id)
-        return VmFacts(host=self.spec, power=power, config=config, live=live, holds=holds, saved=saved)
+        return VmFacts(host=self.spec, power=power, config=config, live=live, holds=holds)
+
+    def _glanced(self, ref: DomainRef, text: str) -> VmFacts:
+        config, runs = read_shown(text)
+        power = ref.power
+        if runs is (power in (Power.OFF, Power.CRASHED)):  # it started or stopped since it was listed
+            power = Power.RUNNING if runs else Power.OFF
+        return VmFacts(host=self.spec, power=power, config=config, live=config if runs else None)
+
+    def _with_memory(self, found: Read) -> Read:
+        """Of a VM that is off also whether its host keeps its memory."""
+        if isinstance(found, AblestackError) or found.power is not Power.OFF or found.record is None:
+            return found
+        saved = answer_of(self._is_saved, found.id)
+        if isinstance(saved, AblestackError):
+            return saved
+        return replace(found, saved=True) if saved else found
 
     def _is_saved(self, vm_id: str) -> bool:
         """Whether a domain that is off goes on from saved memory: asked of all at once where all were listed."""
@@ -121,17 +184,6 @@ class LibvirtDomains(Session):
                 found = self._connection.listAllDomains(libvirt.VIR_CONNECT_LIST_DOMAINS_MANAGEDSAVE)
                 saved = self._saved = frozenset(domain.UUIDString() for domain in found)
         return vm_id in saved
-
-    def glance(self, ref: DomainRef) -> VmFacts:
-        domain = self._domain(ref.id)
-        with self._asks(f"read the definition of {self._vm(ref.id)}"):
-            text = domain.XMLDesc(0)
-        with _reading:
-            config, runs = read_shown(text)
-        power = ref.power
-        if runs is (power in (Power.OFF, Power.CRASHED)):  # it started or stopped since it was listed
-            power = Power.RUNNING if runs else Power.OFF
-        return VmFacts(host=self.spec, power=power, config=config, live=config if runs else None)
 
     def snapshots(self, vm_id: str) -> tuple[str, ...]:
         domain = self._domain(vm_id)

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Protocol
 
 from ..model.catalog import HostSpec
@@ -23,7 +23,7 @@ from ..model.resources import (
     VolumeSpec,
 )
 from ..model.snapshot import Agent, Merge, SnapshotFacts
-from ..model.vm import DiskConfig, DomainRef, Hold, NicConfig, VmConfig, VmFacts, VmRecord
+from ..model.vm import DiskConfig, DomainRef, Hold, NicConfig, Read, VmConfig, VmFacts, VmRecord
 
 SOURCES = ("reservation", "lease", "agent")
 
@@ -46,6 +46,12 @@ class Domains(Protocol):
     def glance(self, ref: DomainRef) -> VmFacts:
         """The domain as it is now, in one round trip: where it runs, the running definition stands for both."""
 
+    def vms(self, refs: Sequence[DomainRef]) -> list[Read]:
+        """Each of these in full as `vm` has it, in their order; in place of one that cannot be read its error."""
+
+    def glances(self, refs: Sequence[DomainRef]) -> list[Read]:
+        """The same as `glance` has it."""
+
     def addresses(self, vm: VmFacts, sources: tuple[str, ...] = SOURCES) -> Mapping[str, tuple[str, ...]]:
         """Addresses by MAC, from the first source that knows; the agent's time is bounded, loopback is left out.
 
@@ -66,9 +72,8 @@ class Domains(Protocol):
         """Replaces our metadata element, in the stored definition and in the running one."""
 
     def hold(self, vm_id: str, ours: Hold) -> tuple[Hold, ...]:
-        """Notes in the stored definition who works on it, and tells of all others who noted that.
-
-        Of two who call it at once at least one is told of the other.
+        """Notes in the stored definition who works on it, and tells of all others who noted that: of two who call it at
+        once at least one is told of the other.
         """
 
     def let_go(self, vm_id: str, token: str) -> None:
@@ -79,9 +84,7 @@ class Domains(Protocol):
 
     def undefine(self, vm_id: str, boot_left: tuple[str, ...] = (), keep_state: bool = False) -> None:
         """Removes the definition with snapshot metadata, and unless `keep_state` with NVRAM and TPM state; volumes
-        stay. Gone already is fine.
-
-        `boot_left` names the NVRAM and TPM state of before that go too (VmRecord.boot_left).
+        stay. Gone already is fine. `boot_left` names the NVRAM and TPM state of before that go too (see VmRecord).
         """
 
     def set_autostart(self, vm_id: str, on: bool) -> None:

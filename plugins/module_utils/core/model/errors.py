@@ -6,7 +6,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import Enum
-from typing import Any
+from typing import Any, Callable, TypeVar
+
+T = TypeVar("T")
 
 
 class Code(str, Enum):
@@ -60,6 +62,14 @@ def _one_line(text: str) -> str:
     """Quoted input may hold anything: line breaks and control characters become spaces, the overlong is cut."""
     line = " ".join("".join(char if char.isprintable() else " " for char in text).split())
     return line if len(line) <= _LONGEST else f"{line[:_LONGEST]}…"
+
+
+def answer_of(work: Callable[..., T], *arguments: Any) -> T | AblestackError:
+    """What it returns or, in its place, the error of ours that it raises."""
+    try:
+        return work(*arguments)
+    except AblestackError as error:
+        return error
 
 
 def invalid(message: str, hint: str = "", **details: Any) -> AblestackError:

@@ -7,8 +7,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
+from typing import Union
 
 from .catalog import HostSpec
+from .errors import AblestackError
 
 CDROM_DEVICE = 3
 """Mold's device ids: 0 is the root disk, 3 the CD drive, data disks take the others from 1."""
@@ -317,3 +319,7 @@ class VmFacts:
             Power.OFF: "Stopped",
             Power.CRASHED: "Error",
         }[self.power]
+
+
+Read = Union[VmFacts, AblestackError]
+"""One of many domains that are read together, or why it cannot be."""

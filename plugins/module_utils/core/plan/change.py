@@ -247,6 +247,8 @@ def _memory_grows(edits: Edits, wanted: Compute) -> bool:
 def _boots_otherwise(request: VmRequest, config: VmConfig) -> bool:
     """Whether firmware or TPM are asked for that the VM does not have."""
     spec = request.spec
+    if spec.boot_type is UNSET and spec.boot_mode is UNSET and spec.tpm is UNSET:
+        return False
     given = ((spec.boot_type, config.boot_type), (spec.boot_mode, config.boot_mode), (spec.tpm, config.tpm))
     return any(wanted is not UNSET and wanted != own for wanted, own in given)
 

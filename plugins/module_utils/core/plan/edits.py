@@ -54,6 +54,11 @@ class Edits:
         """Whether any difference cannot be made under a running guest."""
         return any(change.impact == RESTART for change in self.changes)
 
+    def touches_nothing_of(self, vm: VmFacts) -> bool:
+        """Whether all of it is still what the VM has."""
+        same = self.record is vm.record and self.config is vm.config and self.live is vm.live
+        return same and not (self.first or self.last or self.grown)
+
     def boot_by(self, boot_type: str, boot_mode: str, tpm: bool) -> None:
         """Gives it this firmware and TPM. The NVRAM and TPM state of before stay, for a way back, until it is expunged:
         what a TPM holds may be the only key to a disk.
@@ -74,23 +79,24 @@ def write_edits(edits: Edits, vm: VmFacts, forced: bool = False, patience: int =
     """The plan that makes the edits. The guest first, which may refuse; the record last, so that what a killed run
     left undone still shows as a difference. `patience` is how long (s) a guest may take to let a device go.
     """
+    if edits.touches_nothing_of(vm):
+        return Plan(tuple(edits.changes), predicted=vm)
     config = altered(edits.config, record=edits.record)
     steps = list(edits.first)
     live = None
     if vm.is_active and vm.live is not None and edits.live is not None:
         live = altered(edits.live, record=edits.record)
-        if live is not vm.live:
-            steps += live_steps(vm.live, live, forced, patience)
+        steps += live_steps(vm.live, live, forced, patience)
     for disk in edits.grown:
         if vm.is_active:
             steps.append(ResizeDisk(vm.id, disk.target, disk.size))
         else:
             steps.append(GrowVolume(disk.pool, disk.volume, disk.size))
     steps += edits.last
-    if edits.config is not vm.config and edits.config != vm.config:
+    if edits.config != vm.config:
         # A running VM has its record twice, and only SetRecord writes both: no run may end between the two.
         steps.append(RedefineVm(vm.config, replace(config, record=vm.record) if live else config))
-    if edits.record is not vm.record and edits.record != vm.record:
+    if edits.record != vm.record:
         steps.append(SetRecord(vm.id, edits.record))
     return Plan(tuple(edits.changes), tuple(steps), predicted=altered(vm, config=config, live=live))
 

@@ -127,7 +127,8 @@ def _brought_to(request: VmRequest, vm: VmFacts) -> Plan[VmFacts]:
     else:
         changed = _apply(request, edits, vm)
         changed_vm = changed.predicted or vm
-        plan = _join(changed, _first_start(request, changed_vm) or plan_power(request, changed_vm))
+        power = _first_start(request, changed_vm) or plan_power(request, changed_vm)
+        plan = _join(changed, power) if power.changes else changed
     return _settled(vm, plan)
 
 

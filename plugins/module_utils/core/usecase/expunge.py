@@ -12,12 +12,12 @@ from ..model.errors import AblestackError, Code
 from ..model.naming import vm_name_of
 from ..model.outcome import Incomplete, Outcome
 from ..model.values import parse_time
-from ..model.vm import DomainRef, Phase, Power, VmFacts
+from ..model.vm import Phase, Power, VmFacts
 from ..model.vm_spec import VmSpec
 from ..plan.lifecycle import half_destroyed
 from .infrastructure import Infrastructure
 from .locate import Located, locate_settled
-from .query import read_vms
+from .query import read_each, read_vms
 from .vm import apply_located
 
 Row = dict[str, Any]
@@ -64,18 +64,13 @@ def _candidates(host: Host, moment: datetime) -> list[_Candidate]:
     # One whose destroy was killed before the rename has its plain name, and is off: those that run are not read.
     refs = tuple(ref for ref in host.domains() if "." in ref.domain_name or ref.power is Power.OFF)
     found: list[_Candidate] = []
-
-    def read(ref: DomainRef) -> VmFacts:
-        if "." not in ref.domain_name:
-            return host.glance(ref)
-        try:
-            return host.vm(ref)
-        except AblestackError as error:
-            if error.code is not Code.NOT_FOUND:
-                found.append(({"name": vm_name_of(ref.domain_name), "id": ref.id, "host": host.spec.name}, error))
-            raise
-
-    vms, _warnings = read_vms(host, refs, read)
+    vms, _warnings = read_vms(host, [ref for ref in refs if "." not in ref.domain_name], host.glances)
+    marked = [ref for ref in refs if "." in ref.domain_name]
+    for ref, one in zip(marked, read_each(host, marked)):
+        if not isinstance(one, AblestackError):
+            vms.append(one)
+        elif one.code is not Code.NOT_FOUND:
+            found.append(({"name": vm_name_of(ref.domain_name), "id": ref.id, "host": host.spec.name}, one))
     for vm in vms:
         if "." not in vm.config.domain_name and not half_destroyed(vm):
             continue

@@ -261,7 +261,7 @@ class _Fleet:
         return sorted((vm for vms in found.values() for vm in vms), key=lambda vm: (vm.name.lower(), vm.id))
 
     def _members_on(self, host: Host) -> list[VmFacts]:
-        vms, _gone = read_vms(host, host.domains(), host.glance)
+        vms, _gone = read_vms(host, host.domains(), host.glances)
         return [vm for vm in vms if self._is_member(vm)]
 
     def _is_member(self, vm: VmFacts) -> bool:

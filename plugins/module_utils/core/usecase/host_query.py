@@ -46,7 +46,7 @@ def list_hosts(
 
 
 def _on_host(host: Host) -> tuple[HostFacts, list[VmFacts], list[str]]:
-    vms, warnings = read_vms(host, host.domains(), host.glance)
+    vms, warnings = read_vms(host, host.domains(), host.glances)
     return host.details(), vms, warnings
 
 

@@ -14,7 +14,7 @@ from typing import Callable, TypeVar
 
 from ..hypervisor.port import Host
 from ..model.catalog import Catalog, HostSpec
-from ..model.errors import AblestackError, Code
+from ..model.errors import AblestackError, Code, answer_of
 from ..model.values import Maybe
 
 T = TypeVar("T")
@@ -100,10 +100,7 @@ class Infrastructure:
         """Runs `work` on many hosts at once: results by host name, and the errors of those that failed."""
 
         def one(spec: HostSpec) -> T | AblestackError:
-            try:
-                return work(self.host(spec.name))
-            except AblestackError as error:
-                return error
+            return answer_of(lambda: work(self.host(spec.name)))
 
         chosen = tuple(self.catalog.hosts if specs is None else specs)
         if len(chosen) == 1:

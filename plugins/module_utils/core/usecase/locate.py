@@ -18,7 +18,7 @@ from ..model.vm import DomainRef, Phase, VmFacts
 from ..model.vm_spec import VmSpec
 from .infrastructure import Infrastructure
 from .owner import is_busy
-from .query import read_vms
+from .query import read_each
 
 _PATIENCE = 30.0  # seconds to wait for another process that works on the same VM
 _PAUSE = 1.0  # seconds between two looks at such a VM
@@ -135,18 +135,13 @@ def _look(infra: Infrastructure, wanted: Sequence[VmSpec]) -> list[Found]:
 
 def _read(host: Host, refs: tuple[DomainRef, ...]) -> _Rows:
     """The domains in full; the errors of those that cannot be read, by id and by name."""
-    unreadable: dict[str, AblestackError] = {}
-
-    def one(ref: DomainRef) -> VmFacts:
-        try:
-            return host.vm(ref)
-        except AblestackError as error:
-            if error.code is not Code.NOT_FOUND:
-                unreadable[ref.id] = unreadable[vm_name_of(ref.domain_name)] = error
-            raise
-
-    vms, _warnings = read_vms(host, refs, one)
-    return _Rows(vms, unreadable)
+    rows = _Rows([], {})
+    for ref, found in zip(refs, read_each(host, refs)):
+        if not isinstance(found, AblestackError):
+            rows.vms.append(found)
+        elif found.code is not Code.NOT_FOUND:
+            rows.unreadable[ref.id] = rows.unreadable[vm_name_of(ref.domain_name)] = found
+    return rows
 
 
 def _found(spec: VmSpec, seen: _Seen) -> Found:

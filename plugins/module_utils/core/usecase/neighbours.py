@@ -36,7 +36,7 @@ def _members(host: Host, groups: tuple[str, ...], without: VmFacts | None) -> di
     count = dict.fromkeys(groups, 0)
     others = tuple(ref for ref in host.domains() if without is None or ref.id != without.id)
     # The record is the same in both definitions, so that one of them will do.
-    for vm in every_vm(host, others, host.glance):
+    for vm in every_vm(host, others, host.glances):
         if vm.record and vm.exists:
             for group in groups:
                 count[group] += group in vm.record.affinity_groups

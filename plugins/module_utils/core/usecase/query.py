@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Callable
@@ -13,12 +14,17 @@ from ..model.errors import AblestackError, Code
 from ..model.migration import homes
 from ..model.naming import vm_name_of
 from ..model.outcome import Outcome
-from ..model.vm import DomainRef, Power, VmFacts
+from ..model.vm import DomainRef, Power, Read, VmFacts
 from ..model.vm_view import vm_view
 from .addresses import with_addresses
 from .infrastructure import Infrastructure
 
 _READERS = 4  # calls a connection has under way at once: libvirt serves five of a client at a time
+
+_AT_ONCE = 25
+"""Domains a reader asks for before it reads any: more would not be faster, and all their texts are kept so long."""
+Reader = Callable[[Sequence[DomainRef]], list[Read]]
+"""`vms` or `glances` of a host."""
 
 # The powers a VM can have in each state; in those not named here, any.
 _POWERS = {
@@ -116,42 +122,36 @@ def find_vms(infra: Infrastructure, wanted: VmFilter, sources: tuple[str, ...], 
     )
 
 
-def read_vms(
-    host: Host, refs: tuple[DomainRef, ...], read: Callable[[DomainRef], VmFacts] | None = None
-) -> tuple[list[VmFacts], list[str]]:
-    """Many domains, a few calls at a time: in full, or as `read` reads one.
-
-    One that cannot be read is a warning, one that is gone meanwhile is not, a host that no longer answers is an error.
+def read_each(host: Host, refs: Sequence[DomainRef], read: Reader | None = None) -> list[Read]:
+    """Many domains, a few calls at a time: in full, or by another reader of the host. In their order, and in place of
+    one that cannot be read its error; a host that no longer answers is an error for all.
     """
-    read = read or host.vm
-
-    def one(ref: DomainRef) -> VmFacts | str:
-        try:
-            return read(ref)
-        except AblestackError as error:
-            if error.code is Code.NOT_FOUND:
-                return ""
-            if error.code is Code.HOST_UNAVAILABLE:
-                raise
-            return f"domain '{ref.domain_name}' on host '{host.spec.name}' was left out: {error.sentence}"
-
-    def some(share: tuple[DomainRef, ...]) -> list[VmFacts | str]:
-        return [one(ref) for ref in share]
-
-    # A share for each reader: handing out single domains would cost as much as reading them.
-    shares = [refs[start::_READERS] for start in range(min(_READERS, len(refs)))]
-    if len(shares) < 2:
-        answers = some(refs)
+    read = read or host.vms
+    size = min(_AT_ONCE, -(-len(refs) // _READERS)) or 1
+    parts = [refs[start : start + size] for start in range(0, len(refs), size)]
+    if len(parts) < 2:
+        found = read(refs)
     else:
-        with ThreadPoolExecutor(max_workers=len(shares)) as pool:
-            answers = [answer for answered in pool.map(some, shares) for answer in answered]
-    vms = [answer for answer in answers if not isinstance(answer, str)]
-    return vms, [answer for answer in answers if isinstance(answer, str) and answer]
+        with ThreadPoolExecutor(max_workers=_READERS) as pool:
+            found = [one for part in pool.map(read, parts) for one in part]
+    for one in found:
+        if isinstance(one, AblestackError) and one.code is Code.HOST_UNAVAILABLE:
+            raise one
+    return found
 
 
-def every_vm(
-    host: Host, refs: tuple[DomainRef, ...] | None = None, read: Callable[[DomainRef], VmFacts] | None = None
-) -> list[VmFacts]:
+def read_vms(host: Host, refs: Sequence[DomainRef], read: Reader | None = None) -> tuple[list[VmFacts], list[str]]:
+    """The same: those that can be read, and a warning for each that cannot, unless it is gone meanwhile."""
+    vms, unreadable = [], []
+    for ref, one in zip(refs, read_each(host, refs, read)):
+        if not isinstance(one, AblestackError):
+            vms.append(one)
+        elif one.code is not Code.NOT_FOUND:
+            unreadable.append(f"domain '{ref.domain_name}' on host '{host.spec.name}' was left out: {one.sentence}")
+    return vms, unreadable
+
+
+def every_vm(host: Host, refs: Sequence[DomainRef] | None = None, read: Reader | None = None) -> list[VmFacts]:
     """All domains of the host, or those: InvalidState where one cannot be read, since it may have anything."""
     vms, unreadable = read_vms(host, host.domains() if refs is None else refs, read)
     for sentence in unreadable:
@@ -168,7 +168,7 @@ def _on_host(
     infra: Infrastructure, host: Host, wanted: VmFilter, sources: tuple[str, ...], accept: Accept
 ) -> tuple[list[VmFacts], list[str], list[str]]:
     refs = tuple(ref for ref in host.domains() if wanted.may_match(ref))
-    vms, unreadable = read_vms(host, refs, host.glance)
+    vms, unreadable = read_vms(host, refs, host.glances)
     vms = [vm for vm in vms if wanted.matches(vm) and accept(vm)]
     vms, slow = with_addresses(host, vms, sources, lambda: infra.another(host.spec.name))
     return vms, unreadable, slow

@@ -4,13 +4,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Callable, cast
 
 from ..hypervisor.port import Host
 from ..model.catalog import HostSpec
-from ..model.errors import AblestackError
-from ..model.vm import DomainRef
+from ..model.errors import AblestackError, answer_of
+from ..model.vm import DomainRef, Read
 from .infrastructure import Infrastructure
 
 _READS = frozenset(
@@ -43,6 +43,22 @@ class Remembered:
         self._host = host
         self._answers: dict[tuple[Any, ...], Any] = {} if listed is None else {("domains",): listed}
 
+    def vms(self, refs: Sequence[DomainRef]) -> list[Read]:
+        """As of the host; each VM is asked for once."""
+        return self._many("vm", self._host.vms, refs)
+
+    def glances(self, refs: Sequence[DomainRef]) -> list[Read]:
+        """The same."""
+        return self._many("glance", self._host.glances, refs)
+
+    def _many(
+        self, name: str, ask: Callable[[Sequence[DomainRef]], list[Read]], refs: Sequence[DomainRef]
+    ) -> list[Read]:
+        new = [ref for ref in refs if (name, ref) not in self._answers]
+        if new:
+            self._answers.update(((name, ref), answer) for ref, answer in zip(new, ask(new)))
+        return [self._answers[name, ref] for ref in refs]
+
     def __getattr__(self, name: str) -> Any:
         method: Callable[..., Any] = getattr(self._host, name)
         if name not in _READS:
@@ -53,7 +69,8 @@ class Remembered:
             if question == _FRESH:
                 return method(*arguments)
             if question not in self._answers:
-                self._answers[question] = _answer(method, arguments)
+                answer: Any = answer_of(method, *arguments)
+                self._answers[question] = tuple(answer) if hasattr(answer, "__next__") else answer
             answer = self._answers[question]
             if isinstance(answer, AblestackError):
                 raise answer
@@ -61,14 +78,6 @@ class Remembered:
 
         setattr(self, name, ask)
         return ask
-
-
-def _answer(method: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
-    try:
-        answer = method(*arguments)
-        return tuple(answer) if hasattr(answer, "__next__") else answer
-    except AblestackError as error:
-        return error
 
 
 def remembering(infra: Infrastructure, listed: Mapping[str, tuple[DomainRef, ...]] | None = None) -> Infrastructure:

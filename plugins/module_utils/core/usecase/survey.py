@@ -16,7 +16,7 @@ from ..model.naming import data_volume
 from ..model.plan_parts import Plan
 from ..model.resources import HostFacts, NetworkFacts, PoolFacts, Template
 from ..model.values import UNSET
-from ..model.vm import DomainRef, VmFacts
+from ..model.vm import VmFacts
 from ..model.vm_spec import AUTO, DiskSpec, NicSpec, VmSpec
 from ..plan.nics import address_key, choose_addresses
 from ..plan.offering import compute_of, pool_of_disk
@@ -26,7 +26,7 @@ from ..plan.vm import plan_vm
 from .infrastructure import Infrastructure
 from .layering import with_snapshots
 from .neighbours import count_members, require_counted
-from .query import every_vm
+from .query import Reader, every_vm
 from .sharing import as_others_see
 
 T = TypeVar("T")
@@ -348,7 +348,7 @@ def with_segment(infra: Infrastructure, spec: VmSpec, site: Site, vm_id: str = "
 def _taken(host: Host, networks: frozenset[str], vm_id: str) -> dict[str, str]:
     """The addresses and MACs that VMs of a host have in these networks, and who."""
     taken: dict[str, str] = {}
-    for vm in every_vm(host, tuple(ref for ref in host.domains() if ref.id != vm_id), host.glance):
+    for vm in every_vm(host, tuple(ref for ref in host.domains() if ref.id != vm_id), host.glances):
         holder = vm.name if vm.exists else f"destroyed VM {vm.name}"
         taken.update({nic.mac: holder for nic in vm.config.nics if nic.network in networks})
         rows = vm.record.nics if vm.record else ()
@@ -356,6 +356,6 @@ def _taken(host: Host, networks: frozenset[str], vm_id: str) -> dict[str, str]:
     return taken
 
 
-def _others(host: Host, without: VmFacts | None, read: Callable[[DomainRef], VmFacts] | None = None) -> list[VmFacts]:
+def _others(host: Host, without: VmFacts | None, read: Reader | None = None) -> list[VmFacts]:
     gone = without.id if without else ""
     return every_vm(host, tuple(ref for ref in host.domains() if ref.id != gone), read)

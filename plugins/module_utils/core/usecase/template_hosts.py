@@ -29,7 +29,7 @@ def on_host(host: Host, copy: TemplateCopy, doomed: bool = False) -> OnHost:
     Before it is deleted, all definitions count, and what living processes note in them; each has to be readable.
     """
     if not doomed:
-        return OnHost(copy, users_of(read_vms(host, host.domains(), host.glance)[0], copy.name, copy.pool, copy.path))
+        return OnHost(copy, users_of(read_vms(host, host.domains(), host.glances)[0], copy.name, copy.pool, copy.path))
     vms = every_vm(host)
     images = {f"{copy.pool}/{volume}" for volume in copy.volumes}
     noted = {vm.name for vm in vms if images & volumes_of(vm)}

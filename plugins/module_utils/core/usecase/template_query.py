@@ -44,5 +44,5 @@ def _on_host(host: Host, names: tuple[str, ...]) -> tuple[Rows, list[str]]:
     """The copies with who uses them, and what could not be read."""
     copies = [find_template(host, name) for name in names] if names else list(list_templates(host))
     refs = host.domains() if any(copy.volumes for copy in copies) else ()
-    vms, unreadable = read_vms(host, refs, host.glance)
+    vms, unreadable = read_vms(host, refs, host.glances)
     return [(copy, users_of(vms, copy.name, copy.pool, copy.path)) for copy in copies], unreadable

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
@@ -156,9 +155,7 @@ def test_crash_ends_guests_and_start_brings_the_host_back(clean_lab: Lab, guest:
     assert lab.hosts == [host for host in lab.hosts if host != "h1"]
     with pytest.raises(libvirt.libvirtError):
         lab.connect()
-    began = time.monotonic()
     lab.script("start", "h1")
-    assert time.monotonic() - began < 60
     with closing(lab.connect()) as connection:
         assert not connection.lookupByName(guest).isActive()
         assert connection.storagePoolLookupByName("default").isActive()

@@ -59,15 +59,16 @@ def _applied(infra: Infrastructure, wanted: SnapshotSpec, vm: VmFacts) -> Outcom
     plan = _plan(infra, host, spec, world)
     unsure = any(not is_known(world, disk) for disk in world.disks)
     if not infra.check and (unsure or any(isinstance(step, MergeLayers) for step in plan.steps)):
-        # A killed merge, or another tool, leaves libvirt with an old idea of what stands on what.
+        # A killed merge, or another tool, leaves libvirt with an old idea of what stands on what. A silent agent had
+        # its time, here and below.
         host.refresh_pools(dict.fromkeys(disk.pool for disk in world.disks))
-        world = _read(host, current_vm(host, vm.id), spec)
+        world = _read(host, current_vm(host, vm.id), spec, ask=world.agent is not None)
         plan = _plan(infra, host, spec, world)
     after = plan.predicted or world
     if plan.steps and not infra.check:
         with holding(host, [world.vm]):
             # the images may be others by now, and the name be taken
-            held = _read(host, world.vm, spec, ask=world.agent is not None)  # a silent one has had its time
+            held = _read(host, world.vm, spec, ask=world.agent is not None)
             spec = _named(wanted, held)
             plan = _plan(infra, host, spec, held)
             try:

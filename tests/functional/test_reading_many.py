@@ -1,0 +1,88 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Many domains read together: in their order, each once, and what is wrong with one is said of that one."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from ansible_collections.ablestack.kvm.plugins.module_utils.core.hypervisor.connection import open_host
+from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.catalog import HostSpec
+from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.errors import AblestackError, Code
+from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.vm import DomainRef, Power, VmRecord
+from ansible_collections.ablestack.kvm.plugins.module_utils.core.usecase.query import read_each, read_vms
+from ansible_collections.ablestack.kvm.plugins.module_utils.core.usecase.remembered import Remembered
+from support.memory_host import MemoryHost
+from support.samples import vm_config
+from support.worlds import make_world
+
+GONE = DomainRef("00000000-0000-0000-0000-000000000000", "gone", Power.OFF)
+
+
+def site(count: int) -> tuple[MemoryHost, tuple[DomainRef, ...]]:
+    host = make_world().controller().hosts["kvm01"]
+    for number in range(count):
+        vm_id, name = f"5e1f0e2c-7a4b-4c1d-9a86-{number:012x}", f"web{number}"
+        host.define(vm_config(id=vm_id, domain_name=name, record=VmRecord(name)))
+    host.calls.clear()
+    return host, host.domains()
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 4, 5, 99, 100, 101, 260])
+def test_all_are_read_once_and_in_their_order(count: int) -> None:
+    host, refs = site(count)
+    for read, call in ((None, "vm"), (host.glances, "glance")):
+        found = read_each(host, refs, read)
+        assert [vm.id for vm in found if not isinstance(vm, AblestackError)] == [ref.id for ref in refs]
+        asked = Counter(args[0] for name, args in host.calls if name == call)
+        assert asked == Counter(refs)
+
+
+def test_what_is_wrong_with_one_stands_in_its_place() -> None:
+    host, refs = site(30)
+    host.fail_at("vm", AblestackError(Code.INVALID_STATE, "its metadata is damaged"))
+    rows = read_each(host, (*refs[:5], GONE, *refs[5:]))
+    errors = [row.code for row in rows if isinstance(row, AblestackError)]
+    assert (len(rows), sorted(errors)) == (31, [Code.INVALID_STATE, Code.NOT_FOUND])
+    assert isinstance(rows[5], AblestackError)
+    host.fail_at("vm", AblestackError(Code.INVALID_STATE, "its metadata is damaged"))
+    vms, warnings = read_vms(host, (*refs, GONE))
+    assert len(vms) == 29
+    assert [text.partition("was left out: ")[2] for text in warnings] == ["its metadata is damaged."]
+
+
+def test_a_host_that_no_longer_answers_is_an_error_for_all() -> None:
+    host, refs = site(30)
+    host.fail_at("vm", AblestackError(Code.HOST_UNAVAILABLE, "the connection is lost"))
+    with pytest.raises(AblestackError, match="the connection is lost"):
+        read_each(host, refs)
+
+
+def test_with_a_memory_each_is_asked_for_once_whoever_is_left_out() -> None:
+    host, refs = site(20)
+    memory = Remembered(host)
+    for without in refs:
+        others = [ref for ref in refs if ref != without]
+        assert [vm.id for vm in memory.glances(others) if not isinstance(vm, AblestackError)] == [
+            ref.id for ref in others
+        ]
+    assert memory.vms(refs) == [memory.vm(ref) for ref in refs]
+    asked = Counter(name for name, _args in host.calls if name in ("vm", "glance"))
+    assert asked == {"glance": 20, "vm": 20}
+
+
+def test_of_a_real_host_one_that_is_gone_does_not_take_the_others_with_it() -> None:
+    host = open_host(HostSpec("kvm01", "test:///default"))
+    try:
+        refs = host.domains()
+        for read, alone in ((host.vms, host.vm), (host.glances, host.glance)):
+            first, gone, last = read((*refs[:1], GONE, *refs[:1]))
+            assert first == last == alone(refs[0])
+            assert isinstance(gone, AblestackError)
+            assert gone.code is Code.NOT_FOUND
+            with pytest.raises(AblestackError):
+                alone(GONE)
+    finally:
+        host.close()

@@ -5,15 +5,19 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import cast
 
+import libvirt
 import pytest
 
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.hypervisor.connection import open_host
+from ansible_collections.ablestack.kvm.plugins.module_utils.core.hypervisor.port import Host
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.catalog import HostSpec
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.errors import AblestackError, Code
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.vm import DomainRef, Power, VmRecord
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.usecase.query import read_each, read_vms
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.usecase.remembered import Remembered
+from ansible_collections.ablestack.kvm.plugins.module_utils.core.xml.metadata_mapping import NAMESPACE
 from support.memory_host import MemoryHost
 from support.samples import vm_config
 from support.worlds import make_world
@@ -58,6 +62,45 @@ def test_a_host_that_no_longer_answers_is_an_error_for_all() -> None:
     host.fail_at("vm", AblestackError(Code.HOST_UNAVAILABLE, "the connection is lost"))
     with pytest.raises(AblestackError, match="the connection is lost"):
         read_each(host, refs)
+
+
+def test_a_host_that_no_longer_answers_is_not_asked_for_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def lose(_flags: int) -> str:
+        asked.append(1)
+        raise libvirt.libvirtError("lost")
+
+    host = open_host(HostSpec("kvm01", "test:///default"))
+    try:
+        (ref,) = host.domains()
+        monkeypatch.setattr(libvirt.virDomain, "XMLDesc", lambda _domain, flags: lose(flags))
+        monkeypatch.setattr(libvirt.libvirtError, "get_error_code", lambda _error: libvirt.VIR_ERR_RPC)
+        for read in (host.vms, host.glances):
+            asked.clear()
+            with pytest.raises(AblestackError) as caught:
+                read_each(cast(Host, host), (ref,) * 1000, read)
+            assert caught.value.code is Code.HOST_UNAVAILABLE
+            assert len(asked) <= 1000 / 25  # one of each part; where it takes its time to fail, of those under way
+    finally:
+        host.close()
+
+
+def test_of_a_real_host_a_damaged_record_is_an_error_in_its_place() -> None:
+    host = open_host(HostSpec("kvm01", "test:///default"))
+    damaged = f"<a:vm xmlns:a='{NAMESPACE}' version='1'/>"
+    try:
+        refs = host.domains()
+        text = f"<name>bad</name><metadata>{damaged}</metadata><memory>1</memory><os><type>hvm</type></os>"
+        text = f"<domain type='test'>{text}</domain>"
+        host._connection.defineXML(text)  # type: ignore[attr-defined]  # as others would
+        rows = host.domains()
+        for read in (host.vms, host.glances):
+            found = dict(zip((ref.domain_name for ref in rows), read_each(cast(Host, host), rows, read)))
+            assert isinstance(found.pop("bad"), AblestackError)
+            assert [vm.id for vm in found.values() if not isinstance(vm, AblestackError)] == [ref.id for ref in refs]
+    finally:
+        host.close()
 
 
 def test_with_a_memory_each_is_asked_for_once_whoever_is_left_out() -> None:

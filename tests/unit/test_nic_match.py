@@ -77,6 +77,12 @@ def _config(vm: VmFacts, **values: object) -> VmFacts:
     return replace(vm, config=replace(vm.config, **values))  # type: ignore[arg-type]
 
 
+def _recorded(vm: VmFacts, **values: str) -> VmFacts:
+    assert vm.record
+    first, second = vm.record.nics
+    return _config(vm, record=replace(vm.record, nics=(first, replace(second, **values))))
+
+
 def _live(vm: VmFacts, nics: tuple[NicConfig, ...]) -> VmFacts:
     live: VmConfig | None = replace(vm.live, nics=nics) if vm.live else None
     return replace(vm, live=live)
@@ -98,6 +104,8 @@ TWO = site([("lan", True, False, False, ""), ("lan", False, False, False, "")], 
         ((NicSpec("lan", model="e1000"), NicSpec("lan")), TWO[1]),
         (TWO[0], _config(TWO[1], nics=(TWO[1].config.nics[0], OTHER))),
         (TWO[0], _config(TWO[1], record=replace(vm_config().record, nics=()))),  # type: ignore[type-var]
+        (TWO[0], _recorded(TWO[1], mac=OTHER.mac)),
+        (TWO[0], _recorded(TWO[1], network="dmz")),
         (TWO[0], _live(TWO[1], TWO[1].config.nics[:1])),
         (TWO[0], _live(TWO[1], (*TWO[1].config.nics, OTHER))),
         (TWO[0], _live(TWO[1], (TWO[1].config.nics[0], OTHER))),
@@ -113,6 +121,8 @@ TWO = site([("lan", True, False, False, ""), ("lan", False, False, False, "")], 
         "another model",
         "defined otherwise",
         "not in the record",
+        "another in the record",
+        "elsewhere in the record",
         "not in the guest",
         "one more in the guest",
         "another in the guest",
@@ -122,3 +132,17 @@ TWO = site([("lan", True, False, False, ""), ("lan", False, False, False, "")], 
 def test_what_differs_is_looked_at(wanted: tuple[NicSpec, ...], vm: VmFacts) -> None:
     assert change_nics.are_as_wanted(*TWO)
     assert not change_nics.are_as_wanted(wanted, vm)
+
+
+def test_of_a_crashed_vm_nobody_asks_what_ran() -> None:
+    wanted, vm = TWO
+    assert change_nics.are_as_wanted(wanted, replace(_live(vm, ()), power=Power.CRASHED))
+
+
+def test_one_mac_twice_is_compared_as_often() -> None:
+    """Nobody may ask for it, but a definition edited by hand can have it."""
+    nic, row = NicConfig("52:54:00:00:00:01", "lan"), NicRecord("52:54:00:00:00:01", "lan")
+    vm = _config(TWO[1], nics=(nic, nic), record=replace(vm_config().record, nics=(row, row)))  # type: ignore[type-var]
+    wanted = (NicSpec("lan"), NicSpec("lan"))
+    assert change_nics.are_as_wanted(wanted, _live(vm, (nic, nic)))
+    assert not change_nics.are_as_wanted(wanted, _live(vm, (nic, OTHER)))

@@ -65,6 +65,17 @@ def power_of(state: int) -> Power:
     }.get(state, Power.RUNNING)
 
 
+def _ask_all(refs: Sequence[DomainRef], ask: Callable[[DomainRef], T]) -> list[T | AblestackError]:
+    """Once the host no longer answers that holds for all: each further call might take its time to fail."""
+    answers: list[T | AblestackError] = []
+    for ref in refs:
+        answer = answer_of(ask, ref)
+        if isinstance(answer, AblestackError) and answer.code is Code.HOST_UNAVAILABLE:
+            return [answer for _ref in refs]
+        answers.append(answer)
+    return answers
+
+
 def _read_all(
     refs: Sequence[DomainRef], ask: Callable[[DomainRef], T], read: Callable[[DomainRef, T], VmFacts]
 ) -> list[Read]:
@@ -73,10 +84,10 @@ def _read_all(
     All are asked for before the first is read: to go to and fro costs a sixth more, of each for itself, and threads
     would take Python from each other with every call.
     """
-    asked = [(ref, answer_of(ask, ref)) for ref in refs]
+    answers = _ask_all(refs, ask)
     found: list[Read] = []
     with _reading:
-        for ref, answer in asked:
+        for ref, answer in zip(refs, answers):
             if isinstance(answer, AblestackError):
                 found.append(answer)
             else:

@@ -92,17 +92,21 @@ def are_as_wanted(wanted: tuple[NicSpec, ...], vm: VmFacts) -> bool:
     Then each is the one at its place, and none of what follows has anything to do; so it is for most of a fleet.
     """
     nics, rows = vm.config.nics, vm.record.nics if vm.record else ()
-    running = {nic.mac: nic.network for nic in (vm.live.nics if vm.live and vm.is_active else nics)}
-    if not len(wanted) == len(nics) == len(rows) == len(running):
+    running = vm.live.nics if vm.live and vm.is_active else nics
+    if not len(wanted) == len(nics) == len(rows) or _places(running) != _places(nics):
         return False
     return all(
-        spec.network == nic.network == row.network == running.get(nic.mac)
+        spec.network == nic.network == row.network
         and nic.mac == row.mac
         and spec.mac in ("", nic.mac)
         and spec.model in ("", nic.model)
         and (not spec.ip or _plain(spec.ip) == row.ip)
         for spec, nic, row in zip(wanted, nics, rows)
     )
+
+
+def _places(nics: tuple[NicConfig, ...]) -> list[tuple[str, str]]:
+    return sorted((nic.mac, nic.network) for nic in nics)
 
 
 def present_nics(vm: VmFacts) -> list[NicConfig]:

@@ -130,10 +130,13 @@ def read_each(host: Host, refs: Sequence[DomainRef], read: Reader | None = None)
     size = min(_AT_ONCE, -(-len(refs) // _READERS)) or 1
     parts = [refs[start : start + size] for start in range(0, len(refs), size)]
     if len(parts) < 2:
-        found = read(refs)
-    else:
-        with ThreadPoolExecutor(max_workers=_READERS) as pool:
-            found = [one for part in pool.map(read, parts) for one in part]
+        return _of_a_host_that_answers(read(refs))
+    with ThreadPoolExecutor(max_workers=_READERS) as pool:
+        # the first part that fails ends the others: those that have not begun never do
+        return [one for part in pool.map(read, parts) for one in _of_a_host_that_answers(part)]
+
+
+def _of_a_host_that_answers(found: list[Read]) -> list[Read]:
     for one in found:
         if isinstance(one, AblestackError) and one.code is Code.HOST_UNAVAILABLE:
             raise one

@@ -62,7 +62,7 @@ def _applied(infra: Infrastructure, wanted: SnapshotSpec, vm: VmFacts) -> Outcom
         # A killed merge, or another tool, leaves libvirt with an old idea of what stands on what. A silent agent had
         # its time, here and below.
         host.refresh_pools(dict.fromkeys(disk.pool for disk in world.disks))
-        world = _read(host, current_vm(host, vm.id), spec, ask=world.agent is not None)
+        world = _read(host, current_vm(host, vm.id), spec, ask=world.agent is not None or not vm.is_active)
         plan = _plan(infra, host, spec, world)
     after = plan.predicted or world
     if plan.steps and not infra.check:

@@ -5,14 +5,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import cast
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import libvirt
 import pytest
 
-from ansible_collections.ablestack.kvm.plugins.module_utils.core.hypervisor.connection import open_host
-from ansible_collections.ablestack.kvm.plugins.module_utils.core.hypervisor.port import Host
-from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.catalog import HostSpec
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.errors import AblestackError, Code
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.vm import DomainRef, Power, VmRecord
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.usecase.query import read_each, read_vms
@@ -20,9 +19,16 @@ from ansible_collections.ablestack.kvm.plugins.module_utils.core.usecase.remembe
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.xml.metadata_mapping import NAMESPACE
 from support.memory_host import MemoryHost
 from support.samples import vm_config
+from support.test_driver import driver_host
 from support.worlds import make_world
 
 GONE = DomainRef("00000000-0000-0000-0000-000000000000", "gone", Power.OFF)
+
+
+@pytest.fixture
+def driver(tmp_path: Path) -> Iterator[Any]:
+    with driver_host(tmp_path) as host:
+        yield host
 
 
 def site(count: int) -> tuple[MemoryHost, tuple[DomainRef, ...]]:
@@ -64,45 +70,6 @@ def test_a_host_that_no_longer_answers_is_an_error_for_all() -> None:
         read_each(host, refs)
 
 
-def test_a_host_that_no_longer_answers_is_not_asked_for_each(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = []
-
-    def lose(_flags: int) -> str:
-        asked.append(1)
-        raise libvirt.libvirtError("lost")
-
-    host = open_host(HostSpec("kvm01", "test:///default"))
-    try:
-        (ref,) = host.domains()
-        monkeypatch.setattr(libvirt.virDomain, "XMLDesc", lambda _domain, flags: lose(flags))
-        monkeypatch.setattr(libvirt.libvirtError, "get_error_code", lambda _error: libvirt.VIR_ERR_RPC)
-        for read in (host.vms, host.glances):
-            asked.clear()
-            with pytest.raises(AblestackError) as caught:
-                read_each(cast(Host, host), (ref,) * 1000, read)
-            assert caught.value.code is Code.HOST_UNAVAILABLE
-            assert len(asked) <= 1000 / 25  # one of each part; where it takes its time to fail, of those under way
-    finally:
-        host.close()
-
-
-def test_of_a_real_host_a_damaged_record_is_an_error_in_its_place() -> None:
-    host = open_host(HostSpec("kvm01", "test:///default"))
-    damaged = f"<a:vm xmlns:a='{NAMESPACE}' version='1'/>"
-    try:
-        refs = host.domains()
-        text = f"<name>bad</name><metadata>{damaged}</metadata><memory>1</memory><os><type>hvm</type></os>"
-        text = f"<domain type='test'>{text}</domain>"
-        host._connection.defineXML(text)  # type: ignore[attr-defined]  # as others would
-        rows = host.domains()
-        for read in (host.vms, host.glances):
-            found = dict(zip((ref.domain_name for ref in rows), read_each(cast(Host, host), rows, read)))
-            assert isinstance(found.pop("bad"), AblestackError)
-            assert [vm.id for vm in found.values() if not isinstance(vm, AblestackError)] == [ref.id for ref in refs]
-    finally:
-        host.close()
-
-
 def test_with_a_memory_each_is_asked_for_once_whoever_is_left_out() -> None:
     host, refs = site(20)
     memory = Remembered(host)
@@ -116,16 +83,42 @@ def test_with_a_memory_each_is_asked_for_once_whoever_is_left_out() -> None:
     assert asked == {"glance": 20, "vm": 20}
 
 
-def test_of_a_real_host_one_that_is_gone_does_not_take_the_others_with_it() -> None:
-    host = open_host(HostSpec("kvm01", "test:///default"))
-    try:
-        refs = host.domains()
-        for read, alone in ((host.vms, host.vm), (host.glances, host.glance)):
-            first, gone, last = read((*refs[:1], GONE, *refs[:1]))
-            assert first == last == alone(refs[0])
-            assert isinstance(gone, AblestackError)
-            assert gone.code is Code.NOT_FOUND
-            with pytest.raises(AblestackError):
-                alone(GONE)
-    finally:
-        host.close()
+def test_a_host_that_no_longer_answers_is_not_asked_for_each(driver: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def lose(_domain: libvirt.virDomain, _flags: int) -> str:
+        asked.append(1)
+        raise libvirt.libvirtError("lost")
+
+    (ref,) = driver.domains()
+    monkeypatch.setattr(libvirt.virDomain, "XMLDesc", lose)
+    monkeypatch.setattr(libvirt.libvirtError, "get_error_code", lambda _error: libvirt.VIR_ERR_RPC)
+    for read in (driver.vms, driver.glances):
+        asked.clear()
+        with pytest.raises(AblestackError) as caught:
+            read_each(driver, (ref,) * 1000, read)
+        assert caught.value.code is Code.HOST_UNAVAILABLE
+        assert len(asked) <= 1000 / 25  # one of each part; where it takes its time to fail, of those under way
+
+
+def test_of_a_real_host_a_damaged_record_is_an_error_in_its_place(driver: Any) -> None:
+    (other,) = driver.domains()
+    damaged = f"<metadata><a:vm xmlns:a='{NAMESPACE}' version='1'/></metadata>"
+    text = f"<name>bad</name>{damaged}<memory>1</memory><os><type>hvm</type></os>"
+    driver._connection.defineXML(f"<domain type='test'>{text}</domain>")  # as others would
+    rows = driver.domains()
+    for read in (driver.vms, driver.glances):
+        found = dict(zip((ref.domain_name for ref in rows), read_each(driver, rows, read)))
+        assert isinstance(found.pop("bad"), AblestackError)
+        assert [vm.id for vm in found.values() if not isinstance(vm, AblestackError)] == [other.id]
+
+
+def test_of_a_real_host_one_that_is_gone_does_not_take_the_others_with_it(driver: Any) -> None:
+    (ref,) = driver.domains()
+    for read, alone in ((driver.vms, driver.vm), (driver.glances, driver.glance)):
+        first, gone, last = read((ref, GONE, ref))
+        assert first == last == alone(ref)
+        assert isinstance(gone, AblestackError)
+        assert gone.code is Code.NOT_FOUND
+        with pytest.raises(AblestackError):
+            alone(GONE)

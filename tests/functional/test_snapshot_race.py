@@ -16,7 +16,7 @@ from ansible_collections.ablestack.kvm.plugins.module_utils.core.model.vm import
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.usecase import holding, snapshot
 from ansible_collections.ablestack.kvm.plugins.module_utils.core.usecase.owner import current_owner
 from support.memory_snapshots import content_at
-from support.snapshots import audit, fill, make_web, reads, run, the_domain
+from support.snapshots import audit, fill, make_web, reads, run, the_domain, vm
 from support.worlds import World
 
 Task = tuple[str, str]
@@ -164,3 +164,11 @@ def test_the_note_of_a_dead_process_blocks_nobody() -> None:
     run(world.controller(), "s3")
     audit(world)
     assert the_domain(world).holds == {}
+
+
+def test_of_a_vm_that_starts_while_its_pools_are_looked_at_the_guest_is_frozen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(snapshot, "is_known", lambda *_of: False)  # so that they are
+    world = make_web(start=False)
+    controller = world.controller()
+    controller.hosts["kvm01"].act_at("refresh_pools", lambda: vm(world, name="web1", state="started"))
+    assert run(controller, "s1").result["snapshot"]["quiesced"] is True

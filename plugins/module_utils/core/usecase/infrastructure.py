@@ -71,10 +71,7 @@ class Infrastructure:
         spec = self.catalog.host(name)
         with self._locks[name]:
             if name not in self._hosts:
-                try:
-                    self._hosts[name] = self._open(spec)
-                except AblestackError as error:
-                    self._hosts[name] = error
+                self._hosts[name] = answer_of(self._open, spec)
         found = self._hosts[name]
         if isinstance(found, AblestackError):
             raise found
